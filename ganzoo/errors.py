@@ -1,0 +1,84 @@
+"""Every error that ganzoo raises on purpose.
+
+::
+
+    GanzooError                     exit code 1
+    ├── UsageError                  exit code 2: what was asked for cannot be
+    │   ├── UnknownNameError        no entry of that name; near names are suggested
+    │   ├── AmbiguousNameError      two plugins register the name; use distribution/name
+    │   ├── OptionError             an option that is not declared, or a value out of its bounds
+    │   └── IncompatibleError       parts that do not fit each other, found before training
+    ├── PluginError                 a plugin broke its side of the contract
+    ├── ExportError                 something that has no registered name was to be written down
+    ├── ModelError                  an exported model is damaged or is not one
+    └── RunError                    something went wrong with a run folder
+        ├── LockedError             another process is working in it
+        └── CheckpointError         no checkpoint in it can be read
+
+A run that diverges is a result, not an error: it ends with the status ``diverged``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GanzooError(Exception):
+    """The root. ``exit_code`` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(GanzooError):
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    pass
+
+
+class AmbiguousNameError(UsageError):
+    pass
+
+
+class OptionError(UsageError):
+    pass
+
+
+class IncompatibleError(UsageError):
+    pass
+
+
+class PluginError(GanzooError):
+    pass
+
+
+class ExportError(GanzooError):
+    pass
+
+
+class ModelError(GanzooError):
+    pass
+
+
+class RunError(GanzooError):
+    pass
+
+
+class LockedError(RunError):
+    pass
+
+
+class CheckpointError(RunError):
+    pass
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A sentence that names what is near ``name``, or all there is when that is little."""
+    known = sorted(set(known))
+    if near := difflib.get_close_matches(name, known, n=3, cutoff=0.5):
+        return f"did you mean {' or '.join(near)}?"
+    if len(known) <= 12:
+        return f"known: {', '.join(known) or 'none'}"
+    return f"{len(known)} are known"

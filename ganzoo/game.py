@@ -1,0 +1,223 @@
+"""The game: a step is one pass over *turns*; a turn's player minimises a sum of weighted *terms* of the *round*."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from ganzoo.dataset import Batch
+from ganzoo.discriminator import Verdict
+from ganzoo.divergence import Scores
+from ganzoo.errors import UsageError
+from ganzoo.registry import Part, build
+from ganzoo.update import Schedule
+
+GENERATOR: Final = "generator"
+DISCRIMINATOR: Final = "discriminator"
+
+
+class Network(Protocol):
+    """How a round reaches a player's network, whatever the engine keeps its parameters in."""
+
+    def __call__(self, x: Tensor, c: Tensor | None = None, *, params: Mapping[str, Tensor] | None = None) -> Any:
+        """The network's forward, with other parameters where ``params`` gives them."""
+        ...
+
+    def log_prob(self, x: Tensor, c: Tensor | None = None) -> Tensor: ...
+
+
+class Round:
+    """All that the terms of one turn can ask for, computed lazily and at most once.
+
+    It is written for ONE run, plain tensors ``(batch, …)``; an engine may call it under `torch.func.vmap` over replicas.
+    After the turn it is closed: nothing it cached may outlive it, so asking it then raises.
+
+    Args:
+        networks: by player.
+        real: the real batch.
+        sources: ``(z, c)`` by generator, drawn outside.
+        draws: the terms' named random draws, drawn outside.
+        step, steps: now, and how many there will be.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, Network],
+        real: Batch,
+        sources: Mapping[str, tuple[Tensor, Tensor | None]],
+        draws: Mapping[str, Tensor] | None = None,
+        step: int = 0,
+        steps: int = 1,
+    ) -> None:
+        self.step, self.steps = step, steps
+        self._networks, self._real, self._sources, self._draws = networks, real, sources, draws or {}
+        self._known: dict[tuple[str, ...], Any] = {}
+        self._open = True
+
+    def __enter__(self) -> Round:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open = False
+        self._known.clear()
+
+    def _once(self, compute: Callable[[], Any], *key: str) -> Any:
+        self._check()
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
+
+    def _check(self) -> None:
+        if not self._open:
+            raise RuntimeError("this round is over: what a term wants of it must be read while the term is called")
+
+    @property
+    def real(self) -> Batch:
+        """The real batch."""
+        self._check()
+        return self._real
+
+    def fake(self, generator: str = GENERATOR) -> Batch:
+        """Samples of a generator and the labels they were made for; gradients reach it in its own turn only."""
+        z, c = self._sources[generator]
+        return self._once(lambda: Batch(self._networks[generator](z, c), c), "fake", generator)
+
+    def real_verdict(self, discriminator: str = DISCRIMINATOR) -> Verdict:
+        return self._once(lambda: self.discriminate(*self._real, discriminator=discriminator), "real", discriminator)
+
+    def fake_verdict(self, discriminator: str = DISCRIMINATOR, generator: str = GENERATOR) -> Verdict:
+        def compute() -> Verdict:
+            return self.discriminate(*self.fake(generator), discriminator=discriminator)
+
+        return self._once(compute, "fake", discriminator, generator)
+
+    def scores(self, discriminator: str = DISCRIMINATOR, generator: str = GENERATOR) -> Scores:
+        """Both scores, each computed only if read."""
+        return Scores(
+            lambda: self.real_verdict(discriminator).score,
+            lambda: self.fake_verdict(discriminator, generator).score,
+        )
+
+    def discriminate(
+        self,
+        x: Tensor,
+        c: Tensor | None = None,
+        *,
+        discriminator: str = DISCRIMINATOR,
+        params: Mapping[str, Tensor] | None = None,
+    ) -> Verdict:
+        """A fresh verdict, never a cached one: what penalties must use, since a cached one has no gradient in ``x``."""
+        self._check()
+        return self._networks[discriminator](x, c, params=params)
+
+    def log_prob(self, generator: str = GENERATOR) -> Tensor:
+        """``log p_G`` of the real batch, ``(n,)``."""
+        x, c = self._real
+        return self._once(lambda: self._networks[generator].log_prob(x, c), "log_prob", generator)
+
+    def noise(self, name: str) -> Tensor:
+        """The draw that a term of this turn declared under ``name``."""
+        self._check()
+        return self._draws[name]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A random draw that a term declares: ``like`` the ``"event"`` (shape ``(n, *shape)``) or one number a ``"sample"``
+    (shape ``(n, 1, …)``)."""
+
+    law: Literal["normal", "uniform"] = "normal"
+    like: Literal["event", "sample"] = "event"
+
+    def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        shape = x.shape if self.like == "event" else (x.shape[0], *(1 for _ in x.shape[1:]))
+        draw = torch.randn if self.law == "normal" else torch.rand
+        return draw(shape, generator=rng, device=rng.device, dtype=x.dtype)
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """``weight · term``. With ``every=k`` it is computed at each k-th step, k times as strong (lazy regularisation)."""
+
+    term: Any  # a Part, or in Python any Callable[[Round], Tensor]
+    weight: float | Any = 1.0  # or a Schedule, or a Part of that kind
+    every: int = 1
+
+    def strength(self, step: int, steps: int) -> float:
+        weight = self.weight(step, steps) if isinstance(self.weight, Schedule) else self.weight
+        return weight * self.every
+
+    @property
+    def label(self) -> str:
+        """What logs call it."""
+        return getattr(self.term, "label", None) or getattr(self.term, "__name__", None) or type(self.term).__name__.lower()
+
+    def __rmul__(self, factor: float) -> Weighted:
+        return replace(self, weight=factor * self.weight)
+
+    def __add__(self, other: Any) -> Sum:
+        return Sum.of(self) + other
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A sum of weighted terms: what a turn minimises."""
+
+    terms: tuple[Weighted, ...]
+
+    @classmethod
+    def of(cls, losses: Any) -> Sum:
+        """From a sum, a weighted term, a term, a part, or a sequence of them."""
+        if isinstance(losses, Sum):
+            return losses
+        if isinstance(losses, (tuple, list)):
+            return cls(tuple(term for each in losses for term in cls.of(each)))
+        return cls((losses if isinstance(losses, Weighted) else Weighted(losses),))
+
+    def __iter__(self) -> Iterator[Weighted]:
+        return iter(self.terms)
+
+    def __add__(self, other: Any) -> Sum:
+        return Sum((*self.terms, *Sum.of(other).terms))
+
+    def __call__(self, round: Round) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and each term's own unweighted value by its label."""
+        due = [w for w in self.terms if round.step % w.every == 0]
+        values = [w.term(round) for w in due]
+        first, *rest = (w.strength(round.step, round.steps) * value for w, value in zip(due, values, strict=True))
+        labels = [w.label for w in due]
+        numbered = [f"{x}-{labels[:i].count(x) + 1}" if x in labels[:i] else x for i, x in enumerate(labels)]
+        return sum(rest, first), dict(zip(numbered, values, strict=True))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """``player`` updates its parameters ``repeats`` times, each time on a fresh round, to lower ``losses``."""
+
+    player: str
+    losses: Any  # anything `Sum.of` takes
+    repeats: int = 1
+    project: Any = None  # a Projection or a Part of that kind
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "losses", Sum.of(self.losses))
+        if all(w.every > 1 for w in self.losses):
+            raise UsageError(f"the turn of {self.player} needs at least one term at every step")
+
+    def built(self) -> Turn:
+        """The same with every part made into what it refers to."""
+        terms = tuple(Weighted(build(w.term), build(w.weight), w.every) for w in self.losses)
+        return Turn(self.player, Sum(terms), self.repeats, build(self.project))
+
+    def draws(self) -> dict[str, Draw]:
+        """Every draw that a term of the turn declares."""
+        return {name: draw for w in self.losses for name, draw in getattr(w.term, "draws", {}).items()}
+
+
+def part(kind: str, name: str, **options: Any) -> Part:
+    """``Part`` with its options as keywords."""
+    return Part(kind, name, options)

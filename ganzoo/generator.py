@@ -1,0 +1,48 @@
+"""The noun *generator*: turns a source into samples of ``P_G``; some also know their likelihood."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ganzoo.dataset import Batch
+
+
+class Generator(nn.Module, ABC):
+    """``x = G(z, c)`` with ``z, c`` from the generator's own source.
+
+    The constructor's options are declared by the entry that registers it; it must also work on the meta device, so that a
+    recipe can be checked before anything is allocated. ``stackable`` says whether many seeds of it can be trained as one
+    program under `torch.func.vmap`.
+    """
+
+    stackable: ClassVar[bool] = True
+
+    @abstractmethod
+    def source(
+        self, n: int, rng: torch.Generator, batch: Batch | None = None, label: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What ``n`` samples are made from: ``z`` with first dimension ``n``, and the condition ``c (n, …)`` or none.
+
+        Reads no parameters, and all its randomness comes from ``rng``, on whose device the results are. ``batch`` is the
+        real batch of the turn (an image-to-image generator starts from it); ``label`` asks for certain labels.
+        """
+
+    @abstractmethod
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """Samples ``(n, *shape)``, a deterministic function of ``z``, ``c`` and the parameters."""
+
+    def initialise(self, x: Tensor, rng: torch.Generator) -> None:
+        """Called once before training with the samples of the train part, for a start that depends on data. Optional."""
+        return
+
+
+class TractableGenerator(Generator):
+    """A generator whose density ``p_G`` can be written down, which is what maximum likelihood needs."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """``log p_G(x | c)`` in nats, ``(n,)``, for ``x (n, *shape)``."""

@@ -1,0 +1,387 @@
+"""What exists: entries under names, and parts that refer to them.
+
+Nothing here imports torch. An *entry* declares a name, an import target and the options that the target takes; a
+*part* is a reference to an entry with values for some of those options. Parts are what recipes are made of, because
+they go through JSON and back. One piece of code, `Option.parse`, validates option values wherever they come from.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
+from typing import Any, Final
+
+from ganzoo.errors import AmbiguousNameError, ExportError, OptionError, PluginError, UnknownNameError, suggest
+
+#: Every kind of entry, and the class that its target must make ("" where the entry itself is the data).
+KINDS: Final[Mapping[str, str]] = {
+    "dataset": "ganzoo.dataset:Dataset",
+    "generator": "ganzoo.generator:Generator",
+    "discriminator": "ganzoo.discriminator:Discriminator",
+    "divergence": "ganzoo.divergence:AnyDivergence",
+    "method": "ganzoo.recipe:Method",
+    "metric": "ganzoo.metric:Metric",
+    "term": "ganzoo.terms:Term",
+    "penalty": "ganzoo.penalties:Penalty",
+    "schedule": "ganzoo.update:Schedule",
+    "optimizer": "ganzoo.update:Optimizer",
+    "projection": "ganzoo.update:Projection",
+    "executor": "ganzoo.executor:Executor",
+    "recipe": "",
+    "suite": "",
+}
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a thing was published."""
+
+    title: str
+    authors: str
+    year: int
+    venue: str = ""
+    url: str = ""
+
+    def bibtex(self) -> str:
+        key = f"{self.authors.split(',')[0].split()[-1].lower()}{self.year}"
+        rows = {"title": self.title, "author": self.authors, "year": self.year, "booktitle": self.venue, "url": self.url}
+        body = ",\n".join(f"  {name} = {{{value}}}" for name, value in rows.items() if value)
+        return f"@inproceedings{{{key},\n{body}\n}}"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One declared option of an entry.
+
+    ``type`` is ``int``, ``float``, ``bool``, ``str``, or the name of a kind: then the value is a `Part` of that kind.
+    ``many`` makes it a tuple of such values. ``fit`` names the attribute of the dataset that fills the option when a
+    recipe does not say (``shape``, ``classes``).
+    """
+
+    name: str
+    type: type | str
+    default: Any = ...  # none: it must be given
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[Any, ...] = ()
+    many: bool = False
+    optional: bool = False
+    fit: str = ""
+    help: str = ""
+
+    @property
+    def accepts(self) -> str:
+        """What is allowed, in words."""
+        word = self.type if isinstance(self.type, str) else self.type.__name__
+        if self.choices:
+            word = " or ".join(map(str, self.choices))
+        bounds = [f"≥ {self.low:g}"] if self.low is not None else []
+        bounds += [f"≤ {self.high:g}"] if self.high is not None else []
+        word = " ".join([word, *bounds])
+        word = f"a list of {word}" if self.many else word
+        return f"{word} or none" if self.optional else word
+
+    def parse(self, value: Any, owner: str) -> Any:
+        """The value as the target takes it, from Python, JSON or a command line's text; `OptionError` if it is none."""
+        if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
+            if self.optional or self.fit:
+                return None
+            raise self._wrong(value, owner)
+        if not self.many:
+            return self._one(value, owner)
+        if isinstance(value, str):
+            value = [piece for piece in value.replace("x", ",").split(",") if piece.strip()]
+        if not isinstance(value, (list, tuple)):
+            raise self._wrong(value, owner)
+        return tuple(self._one(item, owner) for item in value)
+
+    def _one(self, value: Any, owner: str) -> Any:
+        if isinstance(self.type, str):
+            return self._part(value, owner)
+        try:
+            value = _CONVERT[self.type](value)
+        except (TypeError, ValueError, KeyError):
+            raise self._wrong(value, owner) from None
+        out = isinstance(value, (int, float)) and (
+            not math.isfinite(value)
+            or (self.low is not None and value < self.low)
+            or (self.high is not None and value > self.high)
+        )
+        if out or (self.choices and value not in self.choices):
+            raise self._wrong(value, owner)
+        return value
+
+    def _part(self, value: Any, owner: str) -> Any:
+        kind = str(self.type)
+        if isinstance(value, str):
+            return Part(kind, value)
+        if isinstance(value, Mapping):
+            return Part.parse({"kind": kind, **value}, f"{owner}.{self.name}")
+        if isinstance(value, Part) and value.kind != kind:
+            raise OptionError(f"{owner}: {self.name} must be a {kind}, not the {value.kind} {value.name!r}")
+        if isinstance(value, (int, float, list, tuple)):
+            raise self._wrong(value, owner)
+        return value  # a part, or in Python a ready-made object
+
+    def _wrong(self, value: Any, owner: str) -> OptionError:
+        return OptionError(f"{owner}: {self.name}={value!r} is not allowed; it takes {self.accepts}")
+
+
+def _int(value: Any) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and value != int(value)):
+        raise ValueError
+    return int(value.replace("_", "")) if isinstance(value, str) else int(value)
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError
+    return float(value)
+
+
+def _str(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+def _bool(value: Any) -> bool:
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    return value if isinstance(value, bool) else words[str(value).lower()]
+
+
+_CONVERT: Final[Mapping[type, Callable[[Any], Any]]] = {int: _int, float: _float, str: _str, bool: _bool}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name. Plugins fill the first five fields; the host fills the rest.
+
+    ``target`` is ``"package.module:Name"``, imported on first use and called with the options.
+    """
+
+    name: str
+    target: str
+    summary: str = ""
+    options: tuple[Option, ...] = ()
+    paper: Paper | None = None
+    kind: str = field(default="", kw_only=True)
+    distribution: str = field(default="", kw_only=True)
+    version: str = field(default="", kw_only=True)
+
+    @property
+    def qualified(self) -> str:
+        return f"{self.distribution}/{self.name}"
+
+    def resolve(self) -> Callable[..., Any]:
+        """Import the target."""
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except Exception as error:  # a plugin's import may raise anything
+            raise PluginError(
+                f"{self.kind} {self.name} of {self.distribution} {self.version} cannot be imported from "
+                f"{self.target}: {type(error).__name__}: {error}"
+            ) from error
+
+    def parse(self, options: Mapping[str, Any], *, complete: bool = False) -> dict[str, Any]:
+        """Validate ``options`` against the declared ones; with ``complete``, defaults are filled in."""
+        owner = f"{self.kind} {self.name}"
+        declared = {option.name: option for option in self.options}
+        for name in options:
+            if name not in declared:
+                raise OptionError(f"{owner} has no option {name!r}; {suggest(name, declared)}")
+        values = {name: declared[name].parse(value, owner) for name, value in options.items()}
+        if not complete:
+            return values
+        for name, option in declared.items():
+            if name not in values and option.default is ... and not option.fit:
+                raise OptionError(f"{owner} needs {name}: {option.accepts}")
+        missing = {n: None if o.default is ... else o.parse(o.default, owner) for n, o in declared.items() if n not in values}
+        return {name: values.get(name, missing.get(name)) for name in declared}
+
+    def create(self, options: Mapping[str, Any]) -> Any:
+        """The thing itself: the target called with every option, parts among them built (but for a method, which is made
+        of parts)."""
+        target = self.resolve()
+        values = self.parse(options, complete=True)
+        made = target(**(values if self.kind == "method" else {name: build(value) for name, value in values.items()}))
+        module, _, attribute = KINDS[self.kind].partition(":")
+        base = getattr(importlib.import_module(module), attribute)
+        if not isinstance(made, base):
+            raise PluginError(f"{self.kind} {self.name} of {self.distribution}: {self.target} made {type(made)}, no {base}")
+        return made
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A published result that a recipe can be held against."""
+
+    metric: str
+    value: float
+    error: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class RecipeEntry(Entry):
+    """A named recipe with overrides of its own: what its pair of method and dataset needs, and what was published."""
+
+    target: str = ""
+    overrides: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    expected: tuple[Expected, ...] = field(default=(), kw_only=True)
+
+
+@dataclass(frozen=True)
+class SuiteEntry(Entry):
+    """A named list of recipes to bench, with the budget each of them gets (patterns to overrides)."""
+
+    target: str = ""
+    recipes: tuple[str, ...] = field(default=(), kw_only=True)
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)
+    seeds: int = field(default=5, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A reference to a registered thing, with options: ``Part("divergence", "js")``."""
+
+    kind: str
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def entry(self) -> Entry:
+        from ganzoo.plugins import registry
+
+        return registry().find(self.kind, self.name)
+
+    def build(self) -> Any:
+        return self.entry.create(self.options)
+
+    def resolved(self, **fitted: Any) -> Part:
+        """The same with its canonical name and every declared option spelt out; ``fitted`` fills what has to fit."""
+        filled = {
+            option.name: fitted[option.fit]
+            for option in self.entry.options
+            if option.fit and self.options.get(option.name) is None and fitted.get(option.fit) is not None
+        }
+        values = self.entry.parse({**self.options, **filled}, complete=True)
+        return Part(self.kind, self.entry.name, {name: resolve(value) for name, value in values.items()})
+
+    def json(self) -> dict[str, Any]:
+        options = {name: to_json(value) for name, value in self.options.items()}
+        return {"kind": self.kind, "name": self.name, **({"options": options} if options else {})}
+
+    @classmethod
+    def parse(cls, data: Any, where: str = "part") -> Part:
+        """Read `json` back: only registered names and declared options within their bounds get through."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
+            raise OptionError(f"{where} must be an object with a name, not {data!r:.80}")
+        if extra := set(data) - {"kind", "name", "options"}:
+            raise OptionError(f"{where} has unknown fields: {', '.join(sorted(map(str, extra)))}")
+        kind, options = data.get("kind"), data.get("options", {})
+        if kind not in KINDS:
+            raise OptionError(f"{where} is of an unknown kind {kind!r}; {suggest(str(kind), KINDS)}")
+        if not isinstance(options, Mapping):
+            raise OptionError(f"{where}: options must be an object, not {options!r:.80}")
+        part = cls(kind, data["name"])
+        return cls(kind, data["name"], part.entry.parse(options))
+
+    @classmethod
+    def of(cls, thing: Any, kinds: Iterable[str]) -> Part:
+        """The part that makes ``thing``, a frozen dataclass of a registered class; `ExportError` if there is none."""
+        from ganzoo.plugins import registry
+
+        if isinstance(thing, Part):
+            return thing
+        target = f"{type(thing).__module__}:{type(thing).__qualname__}"
+        for kind in kinds:
+            for entry in registry().all(kind):
+                if entry.target == target and is_dataclass(thing):
+                    options = {f.name: getattr(thing, f.name) for f in fields(thing)}
+                    nested = {o.name: (str(o.type),) for o in entry.options if isinstance(o.type, str)}
+                    return cls(kind, entry.name, {n: cls.of(v, nested[n]) if n in nested else v for n, v in options.items()})
+        raise ExportError(
+            f"{thing!r} has no registered name, so it cannot be written down. Register it as a {' or '.join(kinds)} "
+            "in a plugin (entry-point group 'ganzoo') to export what uses it"
+        )
+
+
+def build(value: Any) -> Any:
+    """Parts become what they refer to; everything else stays."""
+    if isinstance(value, Part):
+        return value.build()
+    return tuple(map(build, value)) if isinstance(value, tuple) else value
+
+
+def resolve(value: Any) -> Any:
+    """Nested parts with all their options spelt out; everything else stays."""
+    if isinstance(value, Part):
+        return value.resolved()
+    return tuple(map(resolve, value)) if isinstance(value, tuple) else value
+
+
+def to_json(value: Any) -> Any:
+    if isinstance(value, Part):
+        return value.json()
+    if isinstance(value, (tuple, list)):
+        return [to_json(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ExportError(f"{value!r} has no registered name, so it cannot be written down")
+
+
+def normalise(name: str) -> str:
+    """Names are compared without case, and ``_`` is ``-``."""
+    return name.lower().replace("_", "-")
+
+
+class Registry:
+    """Entries by kind and name. Core names cannot be taken over; a name that two plugins share needs its distribution."""
+
+    core: Final = "ganzoo"
+
+    def __init__(self) -> None:
+        self._entries: dict[str, dict[str, list[Entry]]] = {kind: {} for kind in KINDS}
+
+    def add(self, entry: Entry) -> None:
+        self._entries[entry.kind].setdefault(normalise(entry.name), []).append(entry)
+
+    def all(self, kind: str) -> Iterator[Entry]:
+        """Every entry of a kind, by name."""
+        for _, entries in sorted(self._entries[kind].items()):
+            yield from entries
+
+    def names(self, kind: str) -> list[str]:
+        """The name that finds each entry: bare where that is enough, else ``distribution/name``."""
+        return [e.name if self.owner(kind, e.name) is e else e.qualified for e in self.all(kind)]
+
+    def owner(self, kind: str, name: str) -> Entry | None:
+        """The entry that a bare name means; none if there is none or there are several."""
+        entries = self._entries[kind].get(normalise(name), [])
+        core = [entry for entry in entries if entry.distribution == self.core]
+        return core[0] if core else entries[0] if len(entries) == 1 else None
+
+    def find(self, kind: str, name: str) -> Entry:
+        distribution, _, bare = name.rpartition("/")
+        entries = self._entries[kind].get(normalise(bare), [])
+        if distribution:
+            entries = [entry for entry in entries if normalise(entry.distribution) == normalise(distribution)]
+            if entries:
+                return entries[0]
+        elif found := self.owner(kind, bare):
+            return found
+        if len(entries) > 1:
+            names = " or ".join(entry.qualified for entry in entries)
+            raise AmbiguousNameError(f"several plugins register the {kind} {name!r}: say {names}")
+        raise UnknownNameError(f"no {kind} is called {name!r}; {suggest(name, self.names(kind))}")
+
+    def adopt(self, kind: str, entry: Entry, distribution: str, version: str) -> Entry:
+        """Add what a plugin's hook returned, under that plugin's name."""
+        entry = replace(entry, kind=kind, distribution=distribution, version=version)
+        self.add(entry)
+        return entry
