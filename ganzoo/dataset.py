@@ -33,12 +33,13 @@ class Dataset(ABC):
     are measured on. All three depend on the dataset's options alone, never on the seed of a run.
 
     Attributes: ``shape``, that of one sample; ``classes``, how many labels there are (none where samples have no label);
-    ``unit``, what one unit of ``x`` is, for distances and likelihoods.
+    ``unit``, what one unit of ``x`` is, for distances and likelihoods; ``limits``, black and white, where samples are images.
     """
 
     shape: tuple[int, ...]
     classes: int | None = None
     unit: str = "data units"
+    limits: tuple[float, float] = (0.0, 1.0)
 
     @abstractmethod
     def part(self, name: PartName) -> Batch:

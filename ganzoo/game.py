@@ -214,8 +214,12 @@ class Turn:
         return Turn(self.player, Sum(terms), self.repeats, build(self.project))
 
     def draws(self) -> dict[str, Draw]:
-        """Every draw that a term of the turn declares."""
-        return {name: draw for w in self.losses for name, draw in getattr(w.term, "draws", {}).items()}
+        """Every draw that a term of the turn declares; terms that declare the same one share it."""
+        draws: dict[str, Draw] = {}
+        for name, draw in ((n, d) for w in self.losses for n, d in getattr(w.term, "draws", {}).items()):
+            if draws.setdefault(name, draw) != draw:
+                raise UsageError(f"two terms of the turn of {self.player} declare different draws under the name {name!r}")
+        return draws
 
 
 def part(kind: str, name: str, **options: Any) -> Part:

@@ -61,9 +61,11 @@ class Host:
             # Only a plugin whose every hook answered gets in: half a plugin would be harder to explain than none.
             plugin.entries = [self.registry.adopt(k, e, plugin.distribution, plugin.version) for k, e in found]
         except (Exception, SystemExit) as error:
+            if self.manager.has_plugin(name):
+                self.manager.unregister(name=name)  # nor does a failed plugin hear of training events
             if os.environ.get("GANZOO_STRICT_PLUGINS") == "1":
                 raise PluginError(_failure(plugin, phase, error)) from error
-            plugin.status, plugin.error = "failed", f"{phase}: {type(error).__name__}: {error}"
+            plugin.status, plugin.error = "failed", f"{phase}: {_one_line(error)}"
             print(f"ganzoo: {_failure(plugin, phase, error)}", file=sys.stderr)
         return plugin
 
@@ -103,8 +105,12 @@ def _entries(caller: pluggy.HookCaller, plugin: str, kind: str) -> Iterator[Entr
 def _failure(plugin: Plugin, phase: str, error: BaseException) -> str:
     return (
         f"plugin {plugin.distribution} {plugin.version} (entry point {plugin.entry_point}) failed in its {phase}: "
-        f"{type(error).__name__}: {error}. Its entries are left out; upgrade it or uninstall it"
+        f"{_one_line(error)}. Its entries are left out; upgrade it or uninstall it"
     )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 @cache

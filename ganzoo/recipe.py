@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from types import MappingProxyType
 from typing import Any, Final
 
 import torch
@@ -23,6 +23,7 @@ from ganzoo.plugins import registry
 from ganzoo.registry import Entry, Expected, Option, Paper, Part, RecipeEntry, resolve, to_json
 
 FORMAT: Final = 1
+NAME: Final = re.compile(r"([\w-]+/)?[\w-]+\.([\w-]+/)?[\w-]+")
 
 #: What any recipe can be given besides its method's own options.
 BUDGET: Final = (
@@ -68,7 +69,7 @@ class Recipe:
     ema: float
     evaluations: int
     simultaneous: bool = False
-    overridden: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
+    overridden: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def method(self) -> str:
@@ -110,9 +111,9 @@ class Recipe:
             turns = tuple(_parse_turn(turn) for turn in data["turns"])
             players = {name: _parse_player(player, name) for name, player in data["players"].items()}
             budget = {option.name: option.parse(data[option.name], where) for option in BUDGET}
-            dataset = Part.parse({"kind": "dataset", **data["dataset"]}, "dataset")
+            dataset = _part(data["dataset"], ("dataset",))
             simultaneous = Option("simultaneous", bool).parse(data["simultaneous"], where)
-            return cls(str(data["name"]), dataset, players, turns, simultaneous=simultaneous, **budget)
+            return cls(_parse_name(data["name"]), dataset, players, turns, simultaneous=simultaneous, **budget)
         except (KeyError, TypeError, AttributeError) as error:
             raise OptionError(f"this recipe is not well formed: {type(error).__name__}: {error}") from None
 
@@ -151,9 +152,12 @@ def create_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Reci
     if not dot:
         raise OptionError(f"{name!r} is not a recipe: recipes are named method.dataset, like js-gan.ring")
     method_entry = registry().find("method", method_name)
-    registry().find("dataset", dataset_name)  # an unknown dataset is named before any option is
-    entry = _named(name)
-    given = {**(entry.overrides if entry else {}), **(overrides or {})}
+    dataset_entry = registry().find("dataset", dataset_name)  # an unknown dataset is named before any option is
+    canonical = f"{registry().name(method_entry)}.{registry().name(dataset_entry)}"
+    entry, overrides = _named(canonical), overrides or {}
+    # What a named recipe says of a part is not about the part that an override puts in its place.
+    kept = {k: v for k, v in entry.overrides.items() if k.partition(".")[0] not in overrides} if entry else {}
+    given = {**kept, **overrides}
     own, budget, parts = _sort(method_entry, given)
 
     method: Method = method_entry.create(own)
@@ -171,9 +175,8 @@ def create_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Reci
         for player, each in method.players.items()
     }
     values = {option.name: budget.get(option.name, getattr(method, option.name)) for option in BUDGET}
-    canonical = f"{method_entry.name}.{dataset_part.name}"
     turns = tuple(_resolved(turn) for turn in method.turns)
-    overridden = MappingProxyType(dict(overrides or {}))
+    overridden = dict(overrides)
     return Recipe(canonical, dataset_part, players, turns, **values, simultaneous=method.simultaneous, overridden=overridden).check()
 
 
@@ -250,6 +253,13 @@ def _turn_json(turn: Turn) -> dict[str, Any]:
     ]
     project = None if turn.project is None else Part.of(turn.project, ("projection",)).json()
     return {"player": turn.player, "losses": terms, "repeats": turn.repeats, "project": project}
+
+
+def _parse_name(name: Any) -> str:
+    """Names become folders: nothing but what `create_recipe` makes gets through."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise OptionError(f"{name!r:.80} is no name of a recipe: they are named method.dataset, like js-gan.ring")
+    return name
 
 
 def _parse_turn(data: Mapping[str, Any]) -> Turn:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
@@ -93,7 +94,8 @@ class Option:
         if not self.many:
             return self._one(value, owner)
         if isinstance(value, str):
-            value = [piece for piece in value.replace("x", ",").split(",") if piece.strip()]
+            value = value.replace("x", ",") if self.type is int else value  # 1x8x8
+            value = [piece.strip() for piece in value.split(",") if piece.strip()]
         if not isinstance(value, (list, tuple)):
             raise self._wrong(value, owner)
         return tuple(self._one(item, owner) for item in value)
@@ -103,26 +105,31 @@ class Option:
             return self._part(value, owner)
         try:
             value = _CONVERT[self.type](value)
-        except (TypeError, ValueError, KeyError):
-            raise self._wrong(value, owner) from None
-        out = isinstance(value, (int, float)) and (
-            not math.isfinite(value)
-            or (self.low is not None and value < self.low)
-            or (self.high is not None and value > self.high)
-        )
-        if out or (self.choices and value not in self.choices):
+            allowed = self._allows(value)
+        except (TypeError, ValueError, KeyError, OverflowError):
+            allowed = False
+        if not allowed:
             raise self._wrong(value, owner)
         return value
+
+    def _allows(self, value: Any) -> bool:
+        if isinstance(value, (int, float)) and not (
+            math.isfinite(value)
+            and (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+        ):
+            return False
+        return not self.choices or value in self.choices
 
     def _part(self, value: Any, owner: str) -> Any:
         kind = str(self.type)
         if isinstance(value, str):
             return Part(kind, value)
         if isinstance(value, Mapping):
-            return Part.parse({"kind": kind, **value}, f"{owner}.{self.name}")
+            value = Part.parse({"kind": kind, **value}, f"{owner}.{self.name}")
         if isinstance(value, Part) and value.kind != kind:
             raise OptionError(f"{owner}: {self.name} must be a {kind}, not the {value.kind} {value.name!r}")
-        if isinstance(value, (int, float, list, tuple)):
+        if value is None or isinstance(value, (int, float, list, tuple)):
             raise self._wrong(value, owner)
         return value  # a part, or in Python a ready-made object
 
@@ -174,7 +181,8 @@ class Entry:
 
     @property
     def qualified(self) -> str:
-        return f"{self.distribution}/{self.name}"
+        """``distribution/name``, with the distribution as PEP 503 writes it: recipes are split at their first dot."""
+        return f"{canonical(self.distribution)}/{self.name}"
 
     def resolve(self) -> Callable[..., Any]:
         """Import the target."""
@@ -264,13 +272,15 @@ class Part:
 
     def resolved(self, **fitted: Any) -> Part:
         """The same with its canonical name and every declared option spelt out; ``fitted`` fills what has to fit."""
+        from ganzoo.plugins import registry
+
         filled = {
             option.name: fitted[option.fit]
             for option in self.entry.options
             if option.fit and self.options.get(option.name) is None and fitted.get(option.fit) is not None
         }
         values = self.entry.parse({**self.options, **filled}, complete=True)
-        return Part(self.kind, self.entry.name, {name: resolve(value) for name, value in values.items()})
+        return Part(self.kind, registry().name(self.entry), {name: resolve(value) for name, value in values.items()})
 
     def json(self) -> dict[str, Any]:
         options = {name: to_json(value) for name, value in self.options.items()}
@@ -284,7 +294,7 @@ class Part:
         if extra := set(data) - {"kind", "name", "options"}:
             raise OptionError(f"{where} has unknown fields: {', '.join(sorted(map(str, extra)))}")
         kind, options = data.get("kind"), data.get("options", {})
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise OptionError(f"{where} is of an unknown kind {kind!r}; {suggest(str(kind), KINDS)}")
         if not isinstance(options, Mapping):
             raise OptionError(f"{where}: options must be an object, not {options!r:.80}")
@@ -304,7 +314,7 @@ class Part:
                 if entry.target == target and is_dataclass(thing):
                     options = {f.name: getattr(thing, f.name) for f in fields(thing)}
                     nested = {o.name: (str(o.type),) for o in entry.options if isinstance(o.type, str)}
-                    return cls(kind, entry.name, {n: cls.of(v, nested[n]) if n in nested else v for n, v in options.items()})
+                    return cls(kind, registry().name(entry), {n: cls.of(v, nested[n]) if n in nested else v for n, v in options.items()})
         raise ExportError(
             f"{thing!r} has no registered name, so it cannot be written down. Register it as a {' or '.join(kinds)} "
             "in a plugin (entry-point group 'ganzoo') to export what uses it"
@@ -340,6 +350,11 @@ def normalise(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
+def canonical(distribution: str) -> str:
+    """A distribution's name in the one form that PEP 503 gives it."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
 class Registry:
     """Entries by kind and name. Core names cannot be taken over; a name that two plugins share needs its distribution."""
 
@@ -352,13 +367,17 @@ class Registry:
         self._entries[entry.kind].setdefault(normalise(entry.name), []).append(entry)
 
     def all(self, kind: str) -> Iterator[Entry]:
-        """Every entry of a kind, by name."""
-        for _, entries in sorted(self._entries[kind].items()):
+        """Every entry of a kind, in the order in which plugins registered them; core comes first."""
+        for entries in self._entries[kind].values():
             yield from entries
 
     def names(self, kind: str) -> list[str]:
-        """The name that finds each entry: bare where that is enough, else ``distribution/name``."""
-        return [e.name if self.owner(kind, e.name) is e else e.qualified for e in self.all(kind)]
+        """The name that finds each entry."""
+        return [self.name(entry) for entry in self.all(kind)]
+
+    def name(self, entry: Entry) -> str:
+        """The name that finds ``entry``: bare where that is enough, else ``distribution/name``."""
+        return entry.name if self.owner(entry.kind, entry.name) is entry else entry.qualified
 
     def owner(self, kind: str, name: str) -> Entry | None:
         """The entry that a bare name means; none if there is none or there are several."""
@@ -370,7 +389,7 @@ class Registry:
         distribution, _, bare = name.rpartition("/")
         entries = self._entries[kind].get(normalise(bare), [])
         if distribution:
-            entries = [entry for entry in entries if normalise(entry.distribution) == normalise(distribution)]
+            entries = [entry for entry in entries if canonical(entry.distribution) == canonical(distribution)]
             if entries:
                 return entries[0]
         elif found := self.owner(kind, bare):

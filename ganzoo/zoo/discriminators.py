@@ -16,7 +16,7 @@ from ganzoo.zoo.generators import condition, perceptron
 class MLPDiscriminator(Discriminator):
     """A multilayer perceptron on flattened samples, one score each; with ``classes`` it reads the label, else ignores it."""
 
-    def __init__(self, shape: tuple[int, ...], hidden: int = 128, depth: int = 3, classes: int = 0) -> None:
+    def __init__(self, shape: tuple[int, ...], hidden: int = 128, depth: int = 2, classes: int = 0) -> None:
         super().__init__()
         self.classes = classes
         self.body = perceptron(math.prod(shape) + classes, hidden, depth, 1, torch.nn.LeakyReLU(0.2))

@@ -40,7 +40,7 @@ class MLPGenerator(Generator):
         shape: tuple[int, ...],
         noise: int = 16,
         hidden: int = 128,
-        depth: int = 3,
+        depth: int = 2,
         law: str = "normal",
         classes: int = 0,
     ) -> None:
@@ -57,6 +57,8 @@ class MLPGenerator(Generator):
             z = torch.randn(n, self.noise, generator=rng, device=rng.device)
         if not self.classes:
             return z, None
+        if label is None and batch is not None:
+            label = batch.label  # while training, labels come as often as in the data
         if label is None:
             label = torch.randint(self.classes, (n,), generator=rng, device=rng.device)
         return z, label

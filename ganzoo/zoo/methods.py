@@ -40,6 +40,7 @@ def _alternating(divergence: Part, k: int, optimizer: Part, *, saturating: bool)
             Turn(DISCRIMINATOR, part("term", "criticise", divergence=divergence), repeats=k),
             Turn(GENERATOR, part("term", "fool", divergence=divergence, saturating=saturating)),
         ),
+        batch_size=128,
     )
 
 

@@ -1,0 +1,252 @@
+"""The bench: many recipes, many seeds, one leaderboard.
+
+Everything a bench learns is in its folder: ``runs/RECIPE/seed-N`` as training left it, ``models/RECIPE`` in the layout of a Hub
+repository, ``leaderboard.json``, and ``index.html``, which shows it. The same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Final, cast
+
+from scipy import stats
+
+from ganzoo import evaluate
+from ganzoo.errors import OptionError, UnknownNameError, suggest
+from ganzoo.executor import Executor, Job, Result
+from ganzoo.files import finite, write_json
+from ganzoo.metric import Metric
+from ganzoo.plugins import registry
+from ganzoo.provenance import environment
+from ganzoo.recipe import Recipe, create_recipe, recipe_names
+from ganzoo.registry import SuiteEntry
+from ganzoo.report import write_card, write_report
+from ganzoo.train import difference, pick_device
+
+FORMAT: Final = 1
+DEFAULT_SUITE: Final = "default"
+POINTS: Final = 60  # of a curve in the report
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a bench will run."""
+
+    suite: str
+    recipes: tuple[Recipe, ...]
+    seeds: int
+
+
+def plan(names: Sequence[str] = (), suite: str | None = None, seeds: int | None = None) -> Plan:
+    """The recipes that ``names`` mean, each with the budget that the suite gives it.
+
+    A name is a suite, a recipe or a shell pattern. Without a suite among them, ``suite`` (or the default one) says which
+    entries a pattern chooses from and what budget they get; a recipe that is not in it keeps its own.
+    """
+    suites = [name for name in names if name in registry().names("suite")]
+    if len(suites) + (suite is not None) > 1:
+        raise OptionError(f"one suite at a time, not {' and '.join([*suites, *([suite] if suite else [])])}")
+    entry = cast(SuiteEntry, registry().find("suite", suite or next(iter(suites), DEFAULT_SUITE)))
+    patterns = [name for name in names if name not in suites]
+    chosen = [match for pattern in patterns for match in _matches(pattern, entry)] if patterns else list(entry.recipes)
+    recipes = tuple(create_recipe(name, _budget(entry, name)) for name in dict.fromkeys(chosen))
+    return Plan(entry.name, recipes, seeds or entry.seeds)
+
+
+def _matches(pattern: str, suite: SuiteEntry) -> list[str]:
+    if found := [name for name in suite.recipes if fnmatch(name, pattern)]:
+        return found
+    if found := [name for name in recipe_names() if fnmatch(name, pattern)]:
+        return found
+    if "." in pattern and not any(mark in pattern for mark in "*?["):
+        return [pattern]  # a recipe by a qualified name, or an error that says which half of it is unknown
+    known = [*recipe_names(), *registry().names("suite")]
+    raise UnknownNameError(f"no recipe or suite matches {pattern!r}; {suggest(pattern, known)}")
+
+
+def _budget(suite: SuiteEntry, name: str) -> dict[str, Any]:
+    """All overrides of the suite whose pattern fits, later ones over earlier ones."""
+    if name not in suite.recipes:
+        return {}
+    return {key: value for pattern, given in suite.overrides.items() if fnmatch(name, pattern) for key, value in given.items()}
+
+
+def jobs(todo: Plan, folder: Path, device: str) -> list[Job]:
+    """One job a run, the first seeds of all recipes first; `OptionError` where the folder holds other definitions."""
+    for recipe in todo.recipes:
+        held = folder / "runs" / recipe.name / "seed-0" / "recipe.json"
+        if held.exists() and (old := json.loads(held.read_text()))["digest"] != recipe.digest:
+            raise OptionError(
+                f"{folder} holds {recipe.name} with another definition ({difference(old['recipe'], recipe.json())}). "
+                "Choose another folder with --out"
+            )
+    return [
+        Job(recipe, seed, folder / "runs" / recipe.name / f"seed-{seed}", device, draw=seed == 0, patience=30.0)
+        for seed in range(todo.seeds)
+        for recipe in todo.recipes
+    ]
+
+
+def bench(
+    todo: Plan,
+    folder: Path,
+    executor: Executor,
+    *,
+    device: str = "auto",
+    workers: int = 1,
+    listen: Callable[[Job, Mapping[str, Any]], None] = lambda job, record: None,
+    ended: Callable[[Job, Result], None] = lambda job, result: None,
+) -> dict[str, Any]:
+    """Run what has not been run, and write the leaderboard; also when it is interrupted. Returns the leaderboard."""
+    started, before = time.monotonic(), _seconds_before(folder)
+    everything = jobs(todo, folder, device)
+    results: dict[Job, Result] = {}
+    for job in everything:
+        if found := job.result():
+            results[job] = found
+            ended(job, found)
+    try:
+        for job, result in executor.run([job for job in everything if job not in results], listen):
+            results[job] = result
+            ended(job, result)
+    finally:
+        if results:
+            seconds = before + time.monotonic() - started
+            board = leaderboard(todo, folder, results, seconds, workers, device)
+            _publish(board, folder)
+    return board
+
+
+def _seconds_before(folder: Path) -> float:
+    try:
+        return json.loads((folder / "leaderboard.json").read_bytes())["wall_seconds"]
+    except (OSError, ValueError, KeyError):
+        return 0.0
+
+
+def leaderboard(
+    todo: Plan, folder: Path, results: Mapping[Job, Result], seconds: float, workers: int, device: str
+) -> dict[str, Any]:
+    """The whole comparison as JSON: every number with its values by seed, its interval, and how it was come by."""
+    of_recipe = [(recipe, [(j, results[j]) for j in results if j.recipe is recipe]) for recipe in todo.recipes]
+    entries = [_entry(recipe, folder, runs) for recipe, runs in of_recipe if runs]
+    used = {name for entry in entries for name in entry["metrics"]}
+    peaks = [result["peak_memory_mib"] for result in results.values() if "peak_memory_mib" in result]
+    board = {
+        "format": FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "suite": todo.suite,
+        "seeds": todo.seeds,
+        "environment": environment(pick_device(device)),
+        "wall_seconds": round(seconds, 1),
+        "jobs": workers,
+        "peak_memory_mib": max(peaks, default=None),
+        "metrics": {name: _described(name) for name in registry().names("metric") if name in used},
+        "floors": {part.name: _floor(part.build()) for part in {r.dataset.name: r.dataset for r in todo.recipes}.values()},
+        "entries": entries,
+    }
+    return finite(board)
+
+
+def _described(name: str) -> dict[str, Any]:
+    entry = registry().find("metric", name)
+    metric: Metric = entry.create({})
+    return {"unit": metric.unit, "better": metric.better, "summary": entry.summary}
+
+
+def _floor(dataset: Any) -> dict[str, Any]:
+    return {name: {"value": score.value, "how": score.how} for name, score in evaluate.floor(dataset).items()}
+
+
+def _entry(recipe: Recipe, folder: Path, runs: list[tuple[Job, Result]]) -> dict[str, Any]:
+    keep = ("seed", "status", "step", "diverged_at", "best_step", "seconds", "steps_per_second", "error")
+    paper = recipe.paper
+    measured = [result["metrics"] for _, result in runs if result.get("metrics")]
+    names = [name for name in registry().names("metric") if any(name in each for each in measured)]
+    return {
+        "recipe": recipe.name,
+        "method": recipe.method,
+        "dataset": recipe.dataset.name,
+        "digest": recipe.digest,
+        "definition": recipe.json(),
+        "overrides": dict(recipe.overridden),
+        "paper": {**asdict(paper), "bibtex": paper.bibtex()} if paper else None,
+        "expected": [asdict(each) for each in recipe.expected],
+        "runs": [{**{key: result.get(key) for key in keep}, "seed": job.seed} for job, result in runs],
+        "metrics": {name: _over_seeds([each[name] for each in measured if name in each]) for name in names},
+        "curves": [_curves(job) for job, _ in runs],
+        "pictures": _pictures(recipe, folder),
+        "model": f"models/{recipe.name}" if (folder / "runs" / recipe.name / "seed-0" / "model").exists() else None,
+    }
+
+
+def _over_seeds(scores: list[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"how": scores[0]["how"], **{which: interval([score[which] for score in scores]) for which in ("last", "best")}}
+
+
+def interval(values: Iterable[float | None]) -> dict[str, Any]:
+    """The mean over seeds and the half width of its 95 % interval, ``t_{.975, n−1} s/√n`` (Student's t); none for one seed."""
+    values = list(values)
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    n = len(known)
+    if n < len(values) or not n:  # a mean over the seeds that happened to work would flatter
+        return {"mean": None, "half_width": None, "values": values}
+    mean = math.fsum(known) / n
+    half = None
+    if n > 1:
+        deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (n - 1))
+        half = float(stats.t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
+    return {"mean": mean, "half_width": half, "values": values}
+
+
+def _curves(job: Job) -> dict[str, Any]:
+    try:
+        records = [json.loads(line) for line in (job.folder / "log.jsonl").read_text().splitlines()]
+    except (OSError, ValueError):
+        records = []
+    logged = [record for record in records if "losses" in record]
+    thin = logged[:: max(1, len(logged) // POINTS)]
+    names = dict.fromkeys(name for record in thin for name in (*record["losses"], *record.get("observed", {})))
+    series = {name: [{**r["losses"], **r.get("observed", {})}.get(name) for r in thin] for name in names}
+    judged = [record for record in logged if "validation" in record]
+    validation = {"step": [r["step"] for r in judged], "value": [r["validation"] for r in judged]}
+    return {"seed": job.seed, "step": [record["step"] for record in thin], "series": series, "validation": validation}
+
+
+def _pictures(recipe: Recipe, folder: Path) -> dict[str, str]:
+    there = sorted((folder / "runs" / recipe.name / "seed-0" / "pictures").glob("step-*.png"))
+    named = {int(path.stem.removeprefix("step-")): path.relative_to(folder).as_posix() for path in there}
+    wanted = {"start": 0, "during": recipe.steps // 2, "end": recipe.steps}
+    return {which: named[step] for which, step in wanted.items() if step in named}
+
+
+def _publish(board: Mapping[str, Any], folder: Path) -> None:
+    write_json(folder / "leaderboard.json", board)
+    for entry in board["entries"]:
+        if entry["model"]:
+            _model_folder(entry, board, folder)
+    write_report(board, folder)
+
+
+def _model_folder(entry: Mapping[str, Any], board: Mapping[str, Any], folder: Path) -> None:
+    """The first seed's model with its card, picture and numbers: what can be published as it is."""
+    target = folder / entry["model"]
+    shutil.copytree(folder / "runs" / entry["recipe"] / "seed-0" / "model", target, dirs_exist_ok=True)
+    if "end" in entry["pictures"]:
+        shutil.copyfile(folder / entry["pictures"]["end"], target / "samples.png")
+    write_json(target / "metrics.json", {"metrics": entry["metrics"], "floor": board["floors"][entry["dataset"]]})
+    write_card(entry, board, target)
+
+
+def tally(board: Mapping[str, Any]) -> Counter[str]:
+    """How many runs ended how."""
+    return Counter(run["status"] for entry in board["entries"] for run in entry["runs"])

@@ -1,0 +1,35 @@
+"""Batches of a fixed set of samples, in an order that depends on the seed and the position alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ganzoo.dataset import Batch
+from ganzoo.seeds import derive
+
+
+class Sampler:
+    """An endless row of shuffled epochs, cut into batches. ``consumed`` is its whole state."""
+
+    def __init__(self, data: Batch, batch_size: int, seed: int) -> None:
+        self.data, self.batch_size, self.seed = data, batch_size, seed
+        self.consumed = 0
+        self._epoch, self._order = -1, torch.empty(0)
+
+    def next(self) -> Batch:
+        pieces: list[Tensor] = []
+        missing = self.batch_size
+        while missing:
+            epoch, offset = divmod(self.consumed, len(self.data.x))
+            piece = self._shuffled(epoch)[offset : offset + missing]
+            pieces.append(piece)
+            missing -= len(piece)
+            self.consumed += len(piece)
+        return self.data.take(pieces[0] if len(pieces) == 1 else torch.cat(pieces))
+
+    def _shuffled(self, epoch: int) -> Tensor:
+        if epoch != self._epoch:
+            rng = torch.Generator().manual_seed(derive(self.seed, f"epoch {epoch}"))
+            self._epoch, self._order = epoch, torch.randperm(len(self.data.x), generator=rng).to(self.data.x.device)
+        return self._order

@@ -1,0 +1,207 @@
+"""Where runs are carried out: a job is one run with its evaluation; an executor carries out many."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from ganzoo import model
+from ganzoo.errors import GanzooError
+from ganzoo.evaluate import evaluate
+from ganzoo.files import write_json
+from ganzoo.plugins import host
+from ganzoo.provenance import environment
+from ganzoo.recipe import Recipe
+from ganzoo.train import Listener, Run
+
+RESULT = "result.json"
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run of a bench. It travels to other processes and machines, so it is plain data."""
+
+    recipe: Recipe
+    seed: int
+    folder: Path
+    device: str = "auto"
+    draw: bool = True
+    checkpoint_seconds: float = 15.0
+    patience: float = 0.0
+
+    @property
+    def label(self) -> str:
+        return f"{self.recipe.name} seed {self.seed}"
+
+    def result(self) -> Result | None:
+        """What was found if this very run has ended before."""
+        try:
+            found = json.loads((self.folder / RESULT).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return found if (found.get("digest"), found.get("seed")) == (self.recipe.digest, self.seed) else None
+
+
+def carry_out(job: Job, listen: Listener = lambda record: None, *, resume: bool = True) -> Result:
+    """Train, measure on the held-out part, export the model, and write ``result.json``; done before, it is only read."""
+    if resume and (found := job.result()):
+        return found
+    run = Run(
+        job.recipe,
+        job.seed,
+        job.folder,
+        device=job.device,
+        draw=job.draw,
+        checkpoint_seconds=job.checkpoint_seconds,
+        patience=job.patience,
+    )
+    outcome = run.train(resume=resume, listen=listen)
+    result: Result = {"recipe": job.recipe.name, "digest": job.recipe.digest, "seed": job.seed, **asdict(outcome)}
+    result |= {"environment": environment(run.device), "when": datetime.now(UTC).isoformat(timespec="seconds"), "metrics": {}}
+    if outcome.status == "interrupted":
+        return result
+    if outcome.status == "finished":
+        result["metrics"] = _measured(run, job.seed)
+        export(job, run, result)
+    result["peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _RSS_PER_MIB, 1)
+    write_json(job.folder / RESULT, result)
+    return result
+
+
+_RSS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
+
+
+def _measured(run: Run, seed: int) -> dict[str, Any]:
+    last = evaluate(run.generator("last"), run.dataset, seed)
+    best = last if run.best_step == run.step else evaluate(run.generator("best"), run.dataset, seed)
+    return {
+        name: {"last": score.value, "best": best[name].value, "how": score.how, "detail": dict(score.detail)}
+        for name, score in last.items()
+    }
+
+
+def export(job: Job, run: Run, result: Result) -> None:
+    """The model of a finished run: the last step's averaged generator, never the best one."""
+    needed = {p.network.entry.distribution for p in job.recipe.players.values()}
+    provenance = {
+        "seed": job.seed,
+        "step": result["step"],
+        "weights": "last step, exponential moving average",
+        "environment": result["environment"],
+        "needs": {name: version for name, version in result["environment"]["plugins"].items() if name in needed},
+        "metrics": {name: value["last"] for name, value in result["metrics"].items()},
+    }
+    model.export(job.folder / "model", job.recipe, run.generator("last"), provenance)
+
+
+class Executor(ABC):
+    """Carries out jobs, somewhere. A cluster engine is a plugin with another leaf."""
+
+    @abstractmethod
+    def run(self, jobs: Sequence[Job], listen: Callable[[Job, Mapping[str, Any]], None]) -> Iterator[tuple[Job, Result]]:
+        """Yield each job with its result as it ends.
+
+        A job that raises or whose process dies has the status ``failed`` and an ``error``; it does not stop the others.
+        ``listen`` hears the records of their logs.
+        """
+
+
+@final
+@dataclass(frozen=True)
+class LocalProcesses(Executor):
+    """One process a job, ``jobs`` at a time, one thread each: small networks do not profit from more.
+
+    The processes are forked from a server that has torch loaded, so that only the first one pays for importing it.
+    """
+
+    jobs: int = 1
+
+    def run(self, jobs: Sequence[Job], listen: Callable[[Job, Mapping[str, Any]], None]) -> Iterator[tuple[Job, Result]]:
+        context = _context()
+        waiting, running = list(jobs), {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.jobs:
+                    job = waiting.pop(0)
+                    connection, process = _start(context, job)
+                    running[connection] = job, process
+                for connection in wait(list(running)):
+                    assert isinstance(connection, Connection)
+                    job, process = running[connection]
+                    kind, content = _receive(connection, process)
+                    if kind == "record":
+                        listen(job, content)
+                    else:
+                        del running[connection]
+                        process.join()
+                        yield job, content
+        finally:
+            for _, process in running.values():  # interrupted: each writes a checkpoint and ends
+                process.terminate()
+            for _, process in running.values():
+                process.join()
+
+
+def _context() -> BaseContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ganzoo.executor", "ganzoo.preload"])
+    return context
+
+
+def _start(context: BaseContext, job: Job) -> tuple[Connection, BaseProcess]:
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(job, sender), name=job.label)  # pyright: ignore[reportAttributeAccessIssue]
+    process.start()
+    sender.close()
+    return receiver, process
+
+
+def _receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
+    try:
+        return connection.recv()
+    except EOFError:
+        process.join()
+        why = f"its process died with exit code {process.exitcode}"
+        return "result", {"status": "failed", "error": why}
+
+
+def _child(job: Job, connection: Connection) -> None:
+    torch.set_num_threads(1)
+    host()  # plugins say what they have to say before the job's own messages
+    try:
+        with _one_thread():
+            result = carry_out(job, lambda record: connection.send(("record", dict(record))))
+    except BrokenPipeError:  # nobody is left to tell
+        os._exit(1)
+    except GanzooError as error:
+        result = {"status": "failed", "error": str(error)}
+    except KeyboardInterrupt:
+        result = {"status": "interrupted"}
+    except Exception as error:
+        trace = traceback.format_exc()
+        result = {"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": trace}
+    connection.send(("result", result))
+
+
+def _one_thread() -> Any:
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1)

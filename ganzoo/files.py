@@ -1,0 +1,44 @@
+"""Writing files so that whoever reads them finds the old content or the new one, never half of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write to a temporary file beside ``path``, flush it to the disk, and rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    if os.name == "posix":  # the rename itself has to reach the disk too
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def write_json(path: Path, data: Any) -> None:
+    atomic_write(path, (json.dumps(finite(data), indent=1, allow_nan=False) + "\n").encode())
+
+
+def finite(data: Any) -> Any:
+    """The same with every number that JSON has no word for replaced by none."""
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: finite(value) for key, value in data.items()}
+    return [finite(item) for item in data] if isinstance(data, (list, tuple)) else data
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,148 @@
+"""What the terminal shows: bars where there is one, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ganzoo.bench import interval, tally
+from ganzoo.executor import Job, Result
+from ganzoo.recipe import Recipe
+from ganzoo.report import terminal_table
+
+PLAIN_SECONDS = 5.0  # between two plain lines of one run
+
+
+def cores() -> int:
+    """Those this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _progress(console: Console, *columns: Any) -> Progress:
+    left = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*left, *columns, console=console, disable=not console.is_terminal)
+
+
+class TrainProgress:
+    """One run."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.console = job, Console(stderr=True)
+        self.bar = _progress(self.console, TextColumn("{task.fields[text]}"))
+        self._task: TaskID | None = None
+        self._said = 0.0
+
+    def __enter__(self) -> TrainProgress:
+        self.bar.start()
+        self._task = self.bar.add_task(self.job.label, total=self.job.recipe.steps, text="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def listen(self, record: Mapping[str, Any]) -> None:
+        if "warning" in record:
+            self.console.print(f"warning: {record['warning']}", style="yellow", markup=False)
+        if "losses" not in record or self._task is None:
+            return
+        text = " ".join(f"{name.split('/')[-1]} {_short(value)}" for name, value in _numbers(record).items())
+        text += f" · {record['steps_per_second']:,.0f} steps/s"
+        self.bar.update(self._task, completed=record["step"], text=text)
+        last = record["step"] == record["steps"]
+        if not self.console.is_terminal and (last or time.monotonic() - self._said > PLAIN_SECONDS):
+            self._said = time.monotonic()
+            left = (record["steps"] - record["step"]) / max(1e-9, record["steps_per_second"])
+            line = f"{self.job.label} step {record['step']:,}/{record['steps']:,} {text} · {left:,.0f} s left"
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def report(self, result: Result) -> None:
+        self.console.print(f"{self.job.label}: {_ending(result)} · {self.job.folder}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
+    return {**record["losses"], **record.get("observed", {})}
+
+
+def _short(value: float | None) -> str:
+    return "—" if value is None else f"{value:.3g}"
+
+
+def _ending(result: Result) -> str:
+    if result["status"] == "diverged":
+        return f"diverged at step {result['diverged_at']:,}; its last good checkpoint is kept"
+    if result["status"] == "failed":
+        return f"failed: {result.get('error')}"
+    if result["status"] == "interrupted":
+        return f"interrupted at step {result.get('step', 0):,}, with a checkpoint"
+    return f"finished {result['step']:,} steps in {result['seconds']:.1f} s"
+
+
+def print_scores(recipe: Recipe, results: list[Result]) -> None:
+    """What was measured on the held-out part, over the seeds that were trained."""
+    measured = [result["metrics"] for result in results if result["metrics"]]
+    if not measured:
+        return
+    table = Table(title=f"{recipe.name} on held-out data, {len(measured)} seed{'s' * (len(measured) > 1)}", title_justify="left")
+    for column, side in (("metric", "left"), ("last", "right"), ("best by validation", "right"), ("how", "left")):
+        table.add_column(column, justify=side)  # pyright: ignore[reportArgumentType]
+    for name in measured[0]:
+        cells = [_cell(interval([each[name][which] for each in measured])) for which in ("last", "best")]
+        table.add_row(name, *cells, measured[0][name]["how"])
+    Console().print(table)
+
+
+def _cell(summary: Mapping[str, Any]) -> str:
+    if summary["mean"] is None:
+        return "—"
+    half = f" ± {summary['half_width']:.2g}" if summary["half_width"] is not None else ""
+    return f"{summary['mean']:.4g}{half}"
+
+
+class BenchProgress:
+    """Many runs."""
+
+    def __init__(self, total: int, *, quiet: bool = False) -> None:
+        self.total, self.done = total, 0
+        self.console = Console(stderr=True, quiet=quiet)
+        self.bar = _progress(self.console)
+        self._all: TaskID | None = None
+        self._tasks: dict[Job, TaskID] = {}
+
+    def __enter__(self) -> BenchProgress:
+        self.bar.start()
+        self._all = self.bar.add_task("bench", total=self.total)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def listen(self, job: Job, record: Mapping[str, Any]) -> None:
+        if "warning" in record:
+            self.console.print(f"warning: {job.label}: {record['warning']}", style="yellow", markup=False)
+        if job not in self._tasks:
+            self._tasks[job] = self.bar.add_task(job.label, total=job.recipe.steps)
+        self.bar.update(self._tasks[job], completed=record.get("step", 0))
+
+    def ended(self, job: Job, result: Result) -> None:
+        self.done += 1
+        if self._all is not None:
+            self.bar.update(self._all, completed=self.done)
+        if job in self._tasks:
+            self.bar.remove_task(self._tasks.pop(job))
+        bad = result["status"] != "finished"
+        if bad or not self.console.is_terminal:
+            line = f"[{self.done}/{self.total}] {job.label}: {_ending(result)}"
+            self.console.print(line, style="red" if bad else None, markup=False, highlight=False, soft_wrap=True)
+
+    def report(self, board: Mapping[str, Any], folder: Path) -> None:
+        console = Console()
+        console.print(terminal_table(board))
+        counts = ", ".join(f"{count} {status}" for status, count in tally(board).items())
+        console.print(f"{counts} in {board['wall_seconds']:.0f} s · {folder / 'index.html'}", highlight=False, soft_wrap=True)

@@ -1,0 +1,201 @@
+"""Datasets and metrics against their contracts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from ganzoo.dataset import PARTS, Batch, Dataset, Modes, PartName, TractableDataset
+from ganzoo.metric import Evidence, Metric, Score
+from ganzoo.registry import Part
+from ganzoo.testing.common import attempt, check_dataclass, check_pure, expect, finite, rng, same
+from ganzoo.testing.networks import compare_density
+
+SAMPLES: Final = 20_000
+#: Real and generated samples in the evidence that metrics are checked with.
+EVIDENCE: Final = 2_000
+#: Samples that two parts may share: in one dimension float32 itself makes some coincide.
+COINCIDENCES: Final = 0.05
+WORLDS: Final = (("ring", True), ("mixture-1d", True), ("ring", False), ("mixture-1d", False), ("digits", False))
+
+
+def check_dataset(make: Callable[[], Dataset], *, name: str = "") -> None:
+    """``make()`` gives fresh instances with the same options."""
+    with attempt(f"{name or 'dataset'}: construction"):
+        dataset = make()
+    expect(
+        isinstance(dataset, Dataset), f"{name or make}: made {type(dataset).__name__}, the contract is a ganzoo.Dataset"
+    )
+    name = name or f"dataset {type(dataset).__name__}"
+    whole = isinstance(dataset.shape, tuple) and all(isinstance(n, int) and n > 0 for n in dataset.shape)
+    expect(whole, f"{name}: shape is {dataset.shape!r}, the contract is a tuple of positive integers")
+    expect(isinstance(dataset.unit, str) and bool(dataset.unit), f"{name}: unit must say what one unit of x is")
+    parts: dict[PartName, Batch] = {
+        part: check_pure(f"{name}: part {part!r}", lambda part=part: make().part(part)) for part in PARTS
+    }
+    for part, batch in parts.items():
+        _check_batch(dataset, batch, f"{name}: part {part!r}")
+        dataset.part(part)  # asking changes nothing
+        expect(
+            same(dataset.part(part), batch),
+            f"{name}: part {part!r} is not the same at every call and in every instance",
+        )
+    if (label := parts["train"].label) is not None:
+        seen = len(label.unique())
+        expect(
+            seen == dataset.classes, f"{name}: classes is {dataset.classes}, the train part has {seen} different labels"
+        )
+    if isinstance(dataset, TractableDataset):
+        _check_disjoint(parts, name)
+        _check_density(dataset, name)
+
+
+def _check_batch(dataset: Dataset, batch: Batch, what: str) -> None:
+    x, label = batch
+    n = len(x)
+    expect(
+        n > 0 and x.shape == (n, *dataset.shape),
+        f"{what} has shape {tuple(x.shape)}, the contract is (n, *{dataset.shape})",
+    )
+    expect(
+        x.dtype == torch.float32 and x.device.type == "cpu",
+        f"{what} is {x.dtype} on {x.device}, the contract is float32, cpu",
+    )
+    expect(finite(x), f"{what} has values that are not finite")
+    if dataset.classes is None:
+        return expect(label is None, f"{what} has labels, but classes is None")
+    if label is None:
+        return expect(False, f"{what} has no labels, but classes is {dataset.classes}")
+    right = label.dtype == torch.int64 and len(label) == n
+    expect(right, f"{what}: labels are {label.dtype} {tuple(label.shape)}, the contract is int64 (n, …)")
+    inside = int(label.min()) >= 0 and int(label.max()) < dataset.classes
+    return expect(
+        inside,
+        f"{what}: labels go from {int(label.min())} to {int(label.max())}, the contract is 0 … {dataset.classes - 1}",
+    )
+
+
+def _check_disjoint(parts: Mapping[PartName, Batch], name: str) -> None:
+    rows = {part: {row.tobytes() for row in batch.x.flatten(1).numpy()} for part, batch in parts.items()}
+    for i, a in enumerate(PARTS):
+        for b in PARTS[i + 1 :]:
+            shared = len(rows[a] & rows[b]) / min(len(rows[a]), len(rows[b]))
+            expect(
+                shared < COINCIDENCES,
+                f"{name}: {shared:.0%} of the samples of parts {a!r} and {b!r} are the same; parts are disjoint",
+            )
+
+
+def _check_density(dataset: TractableDataset, name: str) -> None:
+    batch = check_pure(f"{name}: sample", lambda: dataset.sample(SAMPLES, rng(0)))
+    _check_batch(dataset, batch, f"{name}: a sample")
+    other = dataset.sample(SAMPLES, rng(1))
+    expect(not same(batch, other), f"{name}: sample ignores rng")
+    log_prob = dataset.log_prob(batch.x)
+    expect(
+        log_prob.shape == (SAMPLES,),
+        f"{name}: log_prob has shape {tuple(log_prob.shape)}, the contract is (n,) = ({SAMPLES},)",
+    )
+    modes = dataset.modes
+    k, d = modes.centres.shape
+    flat = math.prod(dataset.shape)
+    expect(
+        d == flat and len(modes.std) == len(modes.weights) == k,
+        f"{name}: modes do not fit together or shape {dataset.shape}",
+    )
+    expect(
+        abs(float(modes.weights.sum()) - 1) < 1e-6,
+        f"{name}: the modes' weights sum to {float(modes.weights.sum()):.6f}",
+    )
+    if d <= 2:
+        grid, cell = _grid(modes)
+        density = dataset.log_prob(grid.unflatten(1, dataset.shape)).exp()
+        x = torch.cat([batch.x, dataset.part("train").x]).double()
+        compare_density(x.flatten(1), dataset.log_prob(x), grid, density, cell, name)
+
+
+def _grid(modes: Modes) -> tuple[Tensor, float]:
+    """Points one narrowest std apart, up to 8 std around all modes: for a Gaussian that sum is exact to 1e-8."""
+    step = float(modes.std.min())
+    low, high = (modes.centres + 8 * side * modes.std[:, None] for side in (-1, 1))
+    axes = [
+        torch.arange(a, b + step, step, dtype=torch.float64)
+        for a, b in zip(low.amin(0).tolist(), high.amax(0).tolist(), strict=True)
+    ]
+    return torch.cartesian_prod(*axes).reshape(-1, len(axes)), step ** len(axes)
+
+
+def check_metric(metric: Metric, *, name: str = "") -> None:
+    """A pure function of the evidence that tells a hopeless generator from a perfect one."""
+    name = name or f"metric {type(metric).__name__}"
+    expect(isinstance(metric, Metric), f"{name}: {type(metric).__name__} is no ganzoo.Metric")
+    check_dataclass(metric, name)
+    expect(isinstance(getattr(metric, "unit", None), str), f"{name}: unit must be named")
+    expect(
+        metric.better in ("lower", "higher"),
+        f"{name}: better is {metric.better!r}, the contract is 'lower' or 'higher'",
+    )
+    cases = [(perfect, hopeless) for perfect, hopeless in _evidence() if metric.applies(perfect)]
+    expect(
+        bool(cases),
+        f"{name}: applies to none of: {', '.join(sorted({world for world, _ in WORLDS}))}, with and without log_prob",
+    )
+    for perfect, hopeless in cases:
+        what = f"{name} on {type(perfect.dataset).__name__}{', with log_prob' if perfect.log_prob else ''}"
+        floor, bad = _score(metric, perfect, what), _score(metric, hopeless, what)
+        worse = bad.value > floor.value if metric.better == "lower" else bad.value < floor.value
+        expect(
+            worse,
+            f"{what}: {bad.value:.4g} far from all data, {floor.value:.4g} for real samples; {metric.better} is better",
+        )
+
+
+def _score(metric: Metric, evidence: Evidence, what: str) -> Score:
+    before = evidence.fake.x.clone(), evidence.real.x.clone()
+    scores: list[Score] = []
+
+    def measure() -> Tensor:
+        scores.append(metric(evidence))
+        _check_score(scores[-1], what)
+        return torch.tensor(scores[-1].value, dtype=torch.float64)
+
+    check_pure(what, measure)
+    expect(same(before, (evidence.fake.x, evidence.real.x)), f"{what} changes the evidence")
+    return scores[0]
+
+
+def _check_score(score: Score, what: str) -> None:
+    expect(isinstance(score, Score), f"{what} returned {score!r:.80}, the contract is a ganzoo.Score")
+    number = isinstance(score.value, (int, float)) and math.isfinite(score.value)
+    expect(number, f"{what} is {score.value!r:.80}, the contract is a finite number")
+    expect(isinstance(score.how, str) and bool(score.how), f"{what}: how must say how the number was come by")
+    with attempt(f"{what}: detail as JSON"):
+        json.dumps(dict(score.detail), allow_nan=False)
+
+
+def _evidence() -> Iterator[tuple[Evidence, Evidence]]:
+    """Evidence of a perfect generator (fresh real data) and of one that always gives one sample far from all data."""
+    for world, dense in WORLDS:
+        dataset: Dataset = Part("dataset", world).build()
+        fake, real = (dataset.part(part).take(slice(EVIDENCE)) for part in ("validation", "held-out"))
+        away = Batch(torch.full_like(fake.x, 20.0), fake.label)
+        if dense and isinstance(dataset, TractableDataset):
+            truth = dataset
+            perfect = Evidence(dataset, fake, real, dataset.log_prob)
+            yield (
+                perfect,
+                replace(
+                    perfect,
+                    fake=away,
+                    log_prob=lambda x, truth=truth: truth.log_prob(0.9 * x) + x.shape[1] * math.log(0.9),
+                ),
+            )
+        else:
+            perfect = Evidence(dataset, fake, real)
+            yield perfect, replace(perfect, fake=away)

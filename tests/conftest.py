@@ -1,0 +1,21 @@
+"""Shared by all tests: one thread, so that what is measured and what is drawn do not depend on the machine."""
+
+import copy
+
+import pytest
+import torch
+
+from ganzoo.plugins import registry
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def adopt():
+    """Register entries of a made-up plugin for the time of one test: ``adopt(kind, entry, distribution)``."""
+    known = registry()
+    before = copy.copy(
+        {kind: {name: [*found] for name, found in each.items()} for kind, each in known._entries.items()}
+    )
+    yield lambda kind, entry, distribution="acme": known.adopt(kind, entry, distribution, "1.0")
+    known._entries = before
