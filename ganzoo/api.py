@@ -5,10 +5,10 @@ from __future__ import annotations
 from fnmatch import fnmatch
 from typing import Any
 
+from ganzoo.errors import UnknownNameError, suggest
 from ganzoo.plugins import registry
 from ganzoo.recipe import create_recipe, recipe_names
 from ganzoo.registry import KINDS, Part
-from ganzoo.errors import UnknownNameError, suggest
 
 
 def list_recipes(pattern: str = "*") -> list[str]:
@@ -19,7 +19,8 @@ def list_recipes(pattern: str = "*") -> list[str]:
 def create(kind: str, name: str, **options: Any) -> Any:
     """Make a registered thing: ``create("dataset", "ring", std=0.02)``, ``create("recipe", "js-gan.ring", steps=100)``.
 
-    A dotted option of a recipe is written in a dictionary: ``create("recipe", "js-gan.ring", **{"generator.hidden": 64})``.
+    A dotted option of a recipe is written in a dictionary: ``create("recipe", "js-gan.ring", **{"generator.hidden":
+    64})``.
     """
     if kind not in KINDS:
         raise UnknownNameError(f"{kind!r} is no kind; {suggest(kind, KINDS)}")

@@ -1,7 +1,8 @@
 """The bench: many recipes, many seeds, one leaderboard.
 
-Everything a bench learns is in its folder: ``runs/RECIPE/seed-N`` as training left it, ``models/RECIPE`` in the layout of a Hub
-repository, ``leaderboard.json``, and ``index.html``, which shows it. The same command goes on where it was stopped.
+Everything a bench learns is in its folder: ``runs/RECIPE/seed-N`` as training left it, ``models/RECIPE`` in the layout
+of a Hub repository, ``leaderboard.json``, and ``index.html``, which shows it. The same command goes on where it was
+stopped.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class Plan:
 def plan(names: Sequence[str] = (), suite: str | None = None, seeds: int | None = None) -> Plan:
     """The recipes that ``names`` mean, each with the budget that the suite gives it.
 
-    A name is a suite, a recipe or a shell pattern. Without a suite among them, ``suite`` (or the default one) says which
-    entries a pattern chooses from and what budget they get; a recipe that is not in it keeps its own.
+    A name is a suite, a recipe or a shell pattern. Without a suite among them, ``suite`` (or the default one) says
+    which entries a pattern chooses from and what budget they get; a recipe that is not in it keeps its own.
     """
     suites = [name for name in names if name in registry().names("suite")]
     if len(suites) + (suite is not None) > 1:
@@ -77,7 +78,12 @@ def _budget(suite: SuiteEntry, name: str) -> dict[str, Any]:
     """All overrides of the suite whose pattern fits, later ones over earlier ones."""
     if name not in suite.recipes:
         return {}
-    return {key: value for pattern, given in suite.overrides.items() if fnmatch(name, pattern) for key, value in given.items()}
+    return {
+        key: value
+        for pattern, given in suite.overrides.items()
+        if fnmatch(name, pattern)
+        for key, value in given.items()
+    }
 
 
 def jobs(todo: Plan, folder: Path, device: str) -> list[Job]:
@@ -105,24 +111,24 @@ def bench(
     workers: int = 1,
     listen: Callable[[Job, Mapping[str, Any]], None] = lambda job, record: None,
     ended: Callable[[Job, Result], None] = lambda job, result: None,
+    found: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Any]:
-    """Run what has not been run, and write the leaderboard; also when it is interrupted. Returns the leaderboard."""
+    """Run what has not been run, and write the leaderboard, also when interrupted. Returns the leaderboard.
+
+    ``found`` hears how many runs were done before, ``listen`` the records of the others, ``ended`` their results.
+    """
     started, before = time.monotonic(), _seconds_before(folder)
     everything = jobs(todo, folder, device)
-    results: dict[Job, Result] = {}
-    for job in everything:
-        if found := job.result():
-            results[job] = found
-            ended(job, found)
+    results = {job: result for job in everything if (result := job.result())}
+    found(len(results))
     try:
         for job, result in executor.run([job for job in everything if job not in results], listen):
             results[job] = result
             ended(job, result)
     finally:
-        if results:
-            seconds = before + time.monotonic() - started
-            board = leaderboard(todo, folder, results, seconds, workers, device)
-            _publish(board, folder)
+        seconds = before + time.monotonic() - started
+        board = leaderboard(todo, folder, results, seconds, workers, device)
+        _publish(board, folder)
     return board
 
 
@@ -151,7 +157,9 @@ def leaderboard(
         "jobs": workers,
         "peak_memory_mib": max(peaks, default=None),
         "metrics": {name: _described(name) for name in registry().names("metric") if name in used},
-        "floors": {part.name: _floor(part.build()) for part in {r.dataset.name: r.dataset for r in todo.recipes}.values()},
+        "floors": {
+            part.name: _floor(part.build()) for part in {r.dataset.name: r.dataset for r in todo.recipes}.values()
+        },
         "entries": entries,
     }
     return finite(board)
@@ -190,11 +198,15 @@ def _entry(recipe: Recipe, folder: Path, runs: list[tuple[Job, Result]]) -> dict
 
 
 def _over_seeds(scores: list[Mapping[str, Any]]) -> dict[str, Any]:
-    return {"how": scores[0]["how"], **{which: interval([score[which] for score in scores]) for which in ("last", "best")}}
+    return {
+        "how": scores[0]["how"],
+        **{which: interval([score[which] for score in scores]) for which in ("last", "best")},
+    }
 
 
 def interval(values: Iterable[float | None]) -> dict[str, Any]:
-    """The mean over seeds and the half width of its 95 % interval, ``t_{.975, n−1} s/√n`` (Student's t); none for one seed."""
+    """The mean over seeds and the half width of its 95 % interval, ``t_{.975, n−1} s/√n`` (Student's t); none for one
+    seed."""
     values = list(values)
     known = [value for value in values if value is not None and math.isfinite(value)]
     n = len(known)

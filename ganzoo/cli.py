@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from ganzoo import __version__
+
 if TYPE_CHECKING:
-    from ganzoo.executor import Job, Result
+    from ganzoo.executor import Result
     from ganzoo.recipe import Recipe
 
 DEVICES = click.Choice(["auto", "cpu", "cuda", "mps"])
@@ -25,7 +27,7 @@ class Group(click.Group):
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="ganzoo", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
     """A zoo of generative adversarial networks: train, compare, share and load them.
@@ -49,7 +51,8 @@ def option_o(command: Callable[..., Any]) -> Callable[..., Any]:
 def list_(kind: str | None, pattern: str | None, as_json: bool) -> None:
     """List what is registered: recipes, methods, datasets, divergences…
 
-    KIND is one of them, singular or plural; PATTERN is a shell pattern like 'js-*'. Without a KIND all kinds are listed.
+    KIND is one of them, singular or plural; PATTERN is a shell pattern like 'js-*'. Without a KIND all kinds are
+    listed.
     """
     from fnmatch import fnmatch
 
@@ -65,10 +68,7 @@ def list_(kind: str | None, pattern: str | None, as_json: bool) -> None:
     if kind is not None and normalise(kind) not in {*KINDS, *plural}:
         raise UnknownNameError(f"{kind!r} is no kind; {suggest(kind, [*plural])}")
     kinds = [plural.get(normalise(kind), normalise(kind))] if kind else list(KINDS)
-    found = {
-        each: [row for row in _rows(registry(), each) if fnmatch(row["name"], pattern or "*")]
-        for each in kinds
-    }
+    found = {each: [row for row in _rows(registry(), each) if fnmatch(row["name"], pattern or "*")] for each in kinds}
     if as_json:
         click.echo(json.dumps([{"kind": each, **row} for each, rows in found.items() for row in rows], indent=1))
         return
@@ -90,7 +90,8 @@ def _plural(kind: str) -> str:
 
 
 def _rows(registry: Any, kind: str) -> list[dict[str, str]]:
-    """What is listed of a kind. Recipes are every method on every dataset, whether or not an entry of their own exists."""
+    """What is listed of a kind. Recipes are every method on every dataset, whether or not an entry of their own
+    exists."""
     if kind != "recipe":
         return [
             {"name": name, "summary": entry.summary, "distribution": entry.distribution}
@@ -102,7 +103,9 @@ def _rows(registry: Any, kind: str) -> list[dict[str, str]]:
         for dataset in registry.names("dataset"):
             how, where = registry.find("method", method), registry.find("dataset", dataset)
             owner = next((e.distribution for e in (how, where) if e.distribution != "ganzoo"), "ganzoo")
-            rows.append({"name": f"{method}.{dataset}", "summary": f"{how.summary}, on {where.summary}", "distribution": owner})
+            rows.append(
+                {"name": f"{method}.{dataset}", "summary": f"{how.summary}, on {where.summary}", "distribution": owner}
+            )
     return rows
 
 
@@ -130,7 +133,9 @@ def show(name: str, as_json: bool, cite: bool, options: tuple[str, ...]) -> None
 @click.option("--device", default="auto", show_default=True, type=DEVICES)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to work in [default: runs/NAME].")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in the folder.")
-@click.option("--checkpoint-seconds", default=15.0, show_default=True, help="At least this long between two checkpoints.")
+@click.option(
+    "--checkpoint-seconds", default=15.0, show_default=True, help="At least this long between two checkpoints."
+)
 @option_o
 def train(
     name: str,
@@ -204,7 +209,14 @@ def bench(
     try:
         with BenchProgress(len(todo.recipes) * todo.seeds, quiet=as_json) as progress:
             board = benching.bench(
-                todo, folder, executor, device=device, workers=workers, listen=progress.listen, ended=progress.ended
+                todo,
+                folder,
+                executor,
+                device=device,
+                workers=workers,
+                listen=progress.listen,
+                ended=progress.ended,
+                found=progress.found,
             )
     except KeyboardInterrupt:
         click.echo(f"Stopped. The same command goes on where this one was; so far: {folder / 'index.html'}", err=True)
@@ -224,7 +236,13 @@ def bench(
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same samples.")
 @click.option("--label", type=int, help="The label to generate, where the generator reads labels.")
 @click.option("--device", default="cpu", show_default=True, type=DEVICES)
-@click.option("--out", default="samples.png", show_default=True, type=click.Path(path_type=Path), help="A .png, .npz or .safetensors file.")
+@click.option(
+    "--out",
+    default="samples.png",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="A .png, .npz or .safetensors file.",
+)
 def sample(model: Path, n: int, seed: int, label: int | None, device: str, out: Path) -> None:
     """Draw samples from a model: its folder, or that of a run or of `train`."""
     from ganzoo.sampling import write_samples

@@ -29,11 +29,12 @@ class Batch(NamedTuple):
 class Dataset(ABC):
     """Three fixed parts of samples.
 
-    ``train`` is what methods see, ``validation`` chooses the best snapshot of a run, ``held-out`` is what reported numbers
-    are measured on. All three depend on the dataset's options alone, never on the seed of a run.
+    ``train`` is what methods see, ``validation`` chooses the best snapshot of a run, ``held-out`` is what reported
+    numbers are measured on. All three depend on the dataset's options alone, never on the seed of a run.
 
-    Attributes: ``shape``, that of one sample; ``classes``, how many labels there are (none where samples have no label);
-    ``unit``, what one unit of ``x`` is, for distances and likelihoods; ``limits``, black and white, where samples are images.
+    Attributes: ``shape``, that of one sample; ``classes``, how many labels there are (none where samples have no
+    label); ``unit``, what one unit of ``x`` is, for distances and likelihoods; ``limits``, black and white, where
+    samples are images.
     """
 
     shape: tuple[int, ...]
@@ -43,12 +44,14 @@ class Dataset(ABC):
 
     @abstractmethod
     def part(self, name: PartName) -> Batch:
-        """The samples of a part, float32 on the CPU: ``x (n, *shape)``, labels ``(n,)`` int64. The same at every call."""
+        """The samples of a part, float32 on the CPU: ``x (n, *shape)``, labels ``(n,)`` int64. The same at every
+        call."""
 
 
 @dataclass(frozen=True)
 class Modes:
-    """The modes of a density: ``centres (k, d)`` with ``std (k,)`` each in every direction, chosen with ``weights (k,)``."""
+    """The modes of a density: ``centres (k, d)`` with ``std (k,)`` each in every direction, chosen with ``weights
+    (k,)``."""
 
     centres: Tensor
     std: Tensor

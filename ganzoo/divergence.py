@@ -1,4 +1,5 @@
-"""The noun *divergence*: what scores measure, and the losses that follow. Mathematics: no network, no optimiser, no state."""
+"""The noun *divergence*: what scores measure, and the losses that follow. Mathematics: no network, no optimiser, no
+state."""
 
 from __future__ import annotations
 
@@ -42,10 +43,12 @@ class Divergence(ABC):
 
     @abstractmethod
     def generator_loss(self, scores: Scores) -> Tensor:
-        """What the generator minimises against this critic, a scalar: the game's own value, "saturating" in GAN terms."""
+        """What the generator minimises against this critic, a scalar: the game's own value, "saturating" in GAN
+        terms."""
 
     def non_saturating_loss(self, scores: Scores) -> Tensor:
-        """Another generator loss with the same fixed point and a gradient that does not vanish while the critic wins."""
+        """Another generator loss with the same fixed point and a gradient that does not vanish while the critic
+        wins."""
         raise IncompatibleError(f"{type(self).__name__} has no non-saturating form; use saturating=true")
 
     @abstractmethod
@@ -55,11 +58,13 @@ class Divergence(ABC):
 
 
 class FDivergence(Divergence):
-    """``D_f(P‖Q) = ∫ q f(p/q)`` through its dual, ``sup_T  E_P[T] − E_Q[f*(T)]`` with ``T = activation(v)`` for a score ``v``.
+    """``D_f(P‖Q) = ∫ q f(p/q)`` through its dual, ``sup_T  E_P[T] − E_Q[f*(T)]`` with ``T = activation(v)`` for a score
+    ``v``.
 
     A leaf states ``f``, ``f'``, the conjugate ``f*``, the activation (which maps scores into the domain of ``f*``), the
-    closed and stable ``dual(v) = f*(activation(v))`` and the optimal score as a function of ``log p/q``. ``offset = f(1)`` is 0
-    but where a classical objective differs from a divergence by a constant. Nowozin, Cseke & Tomioka, "f-GAN" (2016).
+    closed and stable ``dual(v) = f*(activation(v))`` and the optimal score as a function of ``log p/q``. ``offset =
+    f(1)`` is 0 but where a classical objective differs from a divergence by a constant. Nowozin, Cseke & Tomioka,
+    "f-GAN" (2016).
     """
 
     offset: ClassVar[float] = 0.0

@@ -59,7 +59,8 @@ class Job:
 
 
 def carry_out(job: Job, listen: Listener = lambda record: None, *, resume: bool = True) -> Result:
-    """Train, measure on the held-out part, export the model, and write ``result.json``; done before, it is only read."""
+    """Train, measure on the held-out part, export the model, and write ``result.json``; done before, it is only
+    read."""
     if resume and (found := job.result()):
         return found
     run = Run(
@@ -73,7 +74,11 @@ def carry_out(job: Job, listen: Listener = lambda record: None, *, resume: bool 
     )
     outcome = run.train(resume=resume, listen=listen)
     result: Result = {"recipe": job.recipe.name, "digest": job.recipe.digest, "seed": job.seed, **asdict(outcome)}
-    result |= {"environment": environment(run.device), "when": datetime.now(UTC).isoformat(timespec="seconds"), "metrics": {}}
+    result |= {
+        "environment": environment(run.device),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "metrics": {},
+    }
     if outcome.status == "interrupted":
         return result
     if outcome.status == "finished":
@@ -114,7 +119,9 @@ class Executor(ABC):
     """Carries out jobs, somewhere. A cluster engine is a plugin with another leaf."""
 
     @abstractmethod
-    def run(self, jobs: Sequence[Job], listen: Callable[[Job, Mapping[str, Any]], None]) -> Iterator[tuple[Job, Result]]:
+    def run(
+        self, jobs: Sequence[Job], listen: Callable[[Job, Mapping[str, Any]], None]
+    ) -> Iterator[tuple[Job, Result]]:
         """Yield each job with its result as it ends.
 
         A job that raises or whose process dies has the status ``failed`` and an ``error``; it does not stop the others.
@@ -132,7 +139,9 @@ class LocalProcesses(Executor):
 
     jobs: int = 1
 
-    def run(self, jobs: Sequence[Job], listen: Callable[[Job, Mapping[str, Any]], None]) -> Iterator[tuple[Job, Result]]:
+    def run(
+        self, jobs: Sequence[Job], listen: Callable[[Job, Mapping[str, Any]], None]
+    ) -> Iterator[tuple[Job, Result]]:
         context = _context()
         waiting, running = list(jobs), {}
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol
@@ -33,8 +35,8 @@ class Network(Protocol):
 class Round:
     """All that the terms of one turn can ask for, computed lazily and at most once.
 
-    It is written for ONE run, plain tensors ``(batch, …)``; an engine may call it under `torch.func.vmap` over replicas.
-    After the turn it is closed: nothing it cached may outlive it, so asking it then raises.
+    It is written for ONE run, plain tensors ``(batch, …)``; an engine may call it under `torch.func.vmap` over
+    replicas. After the turn it is closed: nothing it cached may outlive it, so asking it then raises.
 
     Args:
         networks: by player.
@@ -154,7 +156,11 @@ class Weighted:
     @property
     def label(self) -> str:
         """What logs call it."""
-        return getattr(self.term, "label", None) or getattr(self.term, "__name__", None) or type(self.term).__name__.lower()
+        return (
+            getattr(self.term, "label", None)
+            or getattr(self.term, "__name__", None)
+            or type(self.term).__name__.lower()
+        )
 
     def __rmul__(self, factor: float) -> Weighted:
         return replace(self, weight=factor * self.weight)
@@ -188,10 +194,10 @@ class Sum:
         """The loss, and each term's own unweighted value by its label."""
         due = [w for w in self.terms if round.step % w.every == 0]
         values = [w.term(round) for w in due]
-        first, *rest = (w.strength(round.step, round.steps) * value for w, value in zip(due, values, strict=True))
+        strong = [w.strength(round.step, round.steps) * value for w, value in zip(due, values, strict=True)]
         labels = [w.label for w in due]
         numbered = [f"{x}-{labels[:i].count(x) + 1}" if x in labels[:i] else x for i, x in enumerate(labels)]
-        return sum(rest, first), dict(zip(numbered, values, strict=True))
+        return functools.reduce(operator.add, strong), dict(zip(numbered, values, strict=True))
 
 
 @dataclass(frozen=True)
@@ -218,7 +224,9 @@ class Turn:
         draws: dict[str, Draw] = {}
         for name, draw in ((n, d) for w in self.losses for n, d in getattr(w.term, "draws", {}).items()):
             if draws.setdefault(name, draw) != draw:
-                raise UsageError(f"two terms of the turn of {self.player} declare different draws under the name {name!r}")
+                raise UsageError(
+                    f"two terms of the turn of {self.player} declare different draws under the name {name!r}"
+                )
         return draws
 
 

@@ -14,9 +14,9 @@ from ganzoo.dataset import Batch
 class Generator(nn.Module, ABC):
     """``x = G(z, c)`` with ``z, c`` from the generator's own source.
 
-    The constructor's options are declared by the entry that registers it; it must also work on the meta device, so that a
-    recipe can be checked before anything is allocated. ``stackable`` says whether many seeds of it can be trained as one
-    program under `torch.func.vmap`.
+    The constructor's options are declared by the entry that registers it; it must also work on the meta device, so that
+    a recipe can be checked before anything is allocated. ``stackable`` says whether many seeds of it can be trained as
+    one program under `torch.func.vmap`.
     """
 
     stackable: ClassVar[bool] = True
@@ -27,8 +27,8 @@ class Generator(nn.Module, ABC):
     ) -> tuple[Tensor, Tensor | None]:
         """What ``n`` samples are made from: ``z`` with first dimension ``n``, and the condition ``c (n, …)`` or none.
 
-        Reads no parameters, and all its randomness comes from ``rng``, on whose device the results are. ``batch`` is the
-        real batch of the turn (an image-to-image generator starts from it); ``label`` asks for certain labels.
+        Reads no parameters, and all its randomness comes from ``rng``, on whose device the results are. ``batch`` is
+        the real batch of the turn (an image-to-image generator starts from it); ``label`` asks for certain labels.
         """
 
     @abstractmethod
@@ -36,7 +36,8 @@ class Generator(nn.Module, ABC):
         """Samples ``(n, *shape)``, a deterministic function of ``z``, ``c`` and the parameters."""
 
     def initialise(self, x: Tensor, rng: torch.Generator) -> None:
-        """Called once before training with the samples of the train part, for a start that depends on data. Optional."""
+        """Called once before training with the samples of the train part, for a start that depends on data.
+        Optional."""
         return
 
 

@@ -17,9 +17,9 @@ from ganzoo.dataset import Batch, Dataset
 class Evidence:
     """What a metric may look at.
 
-    ``fake`` are samples of ``P_G``; ``real`` are samples of ``P_data`` that the generator has not seen; ``log_prob`` is the
-    generator's, where it has one; ``seed`` is for the metric's own randomness. Everything is on the CPU. Scoring real data
-    that is passed off as ``fake`` gives the floor: what a perfect generator would get.
+    ``fake`` are samples of ``P_G``; ``real`` are samples of ``P_data`` that the generator has not seen; ``log_prob`` is
+    the generator's, where it has one; ``seed`` is for the metric's own randomness. Everything is on the CPU. Scoring
+    real data that is passed off as ``fake`` gives the floor: what a perfect generator would get.
     """
 
     dataset: Dataset
@@ -34,7 +34,8 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Score:
-    """A metric's value; ``how`` says how it was come by (exact, or the estimator); ``detail`` is JSON for the report."""
+    """A metric's value; ``how`` says how it was come by (exact, or the estimator); ``detail`` is JSON for the
+    report."""
 
     value: float
     how: str

@@ -1,7 +1,8 @@
 """A model: a generator that was exported, as a folder in the layout of a Hub repository.
 
-``config.json`` holds the recipe and where the weights come from, ``model.safetensors`` the averaged generator. Nothing in it
-is code: it is rebuilt from registered names and declared options, and the weights are checked before they are used.
+``config.json`` holds the recipe and where the weights come from, ``model.safetensors`` the averaged generator. Nothing
+in it is code: it is rebuilt from registered names and declared options, and the weights are checked before they are
+used.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Model:
     config: Mapping[str, Any]
 
     def sample(self, n: int, *, seed: int | None = None, label: int | Tensor | None = None) -> Batch:
-        """``n`` samples ``x (n, *shape)`` on the CPU, with the labels they were made for where the generator reads labels.
+        """``n`` samples ``x (n, *shape)`` on the CPU, with the labels they were made for where the generator reads
+        labels.
 
         The same ``seed`` gives the same samples; without one they differ from call to call.
         """
@@ -50,9 +52,12 @@ class Model:
         return evaluate.sample(self.generator, n, seed, label)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """``log p_G(x)`` in nats, ``(n,)``; `IncompatibleError` where the generator's density cannot be written down."""
+        """``log p_G(x)`` in nats, ``(n,)``; `IncompatibleError` where the generator's density cannot be written
+        down."""
         if not isinstance(self.generator, TractableGenerator):
-            raise IncompatibleError(f"{self.recipe.name} has no likelihood: {type(self.generator).__name__} can only be sampled")
+            raise IncompatibleError(
+                f"{self.recipe.name} has no likelihood: {type(self.generator).__name__} can only be sampled"
+            )
         return evaluate.log_prob(self.generator, x)
 
     def dataset(self) -> Dataset:
@@ -106,7 +111,9 @@ def _generator(path: Path, recipe: Recipe, data: bytes) -> Generator:
     found = {name: (tuple(t.shape), t.dtype) for name, t in weights.items()}
     if found != wanted:
         odd = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))[0]
-        raise ModelError(f"{path} does not fit its recipe: {odd} is {found.get(odd)}, the recipe wants {wanted.get(odd)}")
+        raise ModelError(
+            f"{path} does not fit its recipe: {odd} is {found.get(odd)}, the recipe wants {wanted.get(odd)}"
+        )
     with torch.random.fork_rng(devices=[]):  # loading must not disturb the caller's random state
         generator: Generator = recipe.players[player].network.build()
     generator.load_state_dict(weights)

@@ -17,8 +17,9 @@ from ganzoo.terms import Term
 def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """``∇_x Σ function(x)``, shape of ``x``: the per-sample gradient where samples do not see each other.
 
-    Built on `torch.func.grad`, so it is itself differentiable and works under `torch.func.vmap`. ``function`` must compute
-    its verdict afresh (`Round.discriminate`): one computed before has no gradient in ``x`` and the penalty would be zero.
+    Built on `torch.func.grad`, so it is itself differentiable and works under `torch.func.vmap`. ``function`` must
+    compute its verdict afresh (`Round.discriminate`): one computed before has no gradient in ``x`` and the penalty
+    would be zero.
     """
     return torch.func.grad(lambda at: function(at).sum())(x)
 
@@ -33,9 +34,10 @@ class Penalty(Term):
     def __call__(self, round: Round) -> Tensor: ...
 
     def check(self, networks: Mapping[str, nn.Module]) -> None:
-        mixing = [m for m in networks[self.discriminator].modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        network = networks[self.discriminator]
+        mixing = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         if mixing:
             raise IncompatibleError(
-                f"{type(self).__name__} needs each sample's own input gradient, and {type(networks[self.discriminator]).__name__} "
-                f"has batch statistics ({type(mixing[0]).__name__}), through which samples see each other"
+                f"{type(self).__name__} needs each sample's own input gradient, and {type(network).__name__} has batch "
+                f"statistics ({type(mixing[0]).__name__}), through which samples see each other"
             )

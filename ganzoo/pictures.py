@@ -41,7 +41,9 @@ def _style(dataset: Dataset) -> Any:
 def _histogram(axes: Any, dataset: Dataset, x: Tensor) -> None:
     real = dataset.part("held-out").x
     low, high = float(real.min()), float(real.max())
-    axes.hist(x.flatten().clamp(low, high).numpy(), 80, (low, high), density=True, color=INK, alpha=0.6, label="generated")
+    axes.hist(
+        x.flatten().clamp(low, high).numpy(), 80, (low, high), density=True, color=INK, alpha=0.6, label="generated"
+    )
     if isinstance(dataset, TractableDataset):
         at = torch.linspace(low, high, 500)[:, None]
         axes.plot(at.flatten().numpy(), dataset.log_prob(at).exp().numpy(), color="black", lw=1, label="true density")

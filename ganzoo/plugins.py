@@ -96,7 +96,8 @@ def _entries(caller: pluggy.HookCaller, plugin: str, kind: str) -> Iterator[Entr
     for implementation in caller.get_hookimpls():
         if implementation.plugin_name != plugin:
             continue
-        for entry in implementation.function():
+        found: Any = implementation.function()
+        for entry in found:
             if not isinstance(entry, expected):
                 raise PluginError(f"{caller.name} must return {expected.__name__} objects, not {entry!r:.80}")
             yield entry

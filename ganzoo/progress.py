@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from ganzoo.bench import interval, tally
@@ -26,7 +34,13 @@ def cores() -> int:
 
 
 def _progress(console: Console, *columns: Any) -> Progress:
-    left = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    left = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*left, *columns, console=console, disable=not console.is_terminal)
 
 
@@ -63,7 +77,9 @@ class TrainProgress:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def report(self, result: Result) -> None:
-        self.console.print(f"{self.job.label}: {_ending(result)} · {self.job.folder}", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(
+            f"{self.job.label}: {_ending(result)} · {self.job.folder}", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
@@ -89,7 +105,9 @@ def print_scores(recipe: Recipe, results: list[Result]) -> None:
     measured = [result["metrics"] for result in results if result["metrics"]]
     if not measured:
         return
-    table = Table(title=f"{recipe.name} on held-out data, {len(measured)} seed{'s' * (len(measured) > 1)}", title_justify="left")
+    table = Table(
+        title=f"{recipe.name} on held-out data, {len(measured)} seed{'s' * (len(measured) > 1)}", title_justify="left"
+    )
     for column, side in (("metric", "left"), ("last", "right"), ("best by validation", "right"), ("how", "left")):
         table.add_column(column, justify=side)  # pyright: ignore[reportArgumentType]
     for name in measured[0]:
@@ -123,6 +141,13 @@ class BenchProgress:
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
+    def found(self, count: int) -> None:
+        self.done = count
+        if self._all is not None:
+            self.bar.update(self._all, completed=count)
+        if count:
+            self.console.print(f"[{count}/{self.total}] were run before", highlight=False)
+
     def listen(self, job: Job, record: Mapping[str, Any]) -> None:
         if "warning" in record:
             self.console.print(f"warning: {job.label}: {record['warning']}", style="yellow", markup=False)
@@ -145,4 +170,6 @@ class BenchProgress:
         console = Console()
         console.print(terminal_table(board))
         counts = ", ".join(f"{count} {status}" for status, count in tally(board).items())
-        console.print(f"{counts} in {board['wall_seconds']:.0f} s · {folder / 'index.html'}", highlight=False, soft_wrap=True)
+        console.print(
+            f"{counts} in {board['wall_seconds']:.0f} s · {folder / 'index.html'}", highlight=False, soft_wrap=True
+        )

@@ -1,7 +1,7 @@
 """The nouns *method* and *recipe*.
 
-A method is a way to train, not yet bound to data; a recipe is a method on a dataset with every option resolved. It is named
-``method.dataset``, is frozen, prints as its whole definition and goes through JSON and back.
+A method is a way to train, not yet bound to data; a recipe is a method on a dataset with every option resolved. It is
+named ``method.dataset``, is frozen, prints as its whole definition and goes through JSON and back.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Player:
 
 @dataclass(frozen=True)
 class Method:
-    """Turns, players and a budget. With ``simultaneous`` all players move at once, else each sees the others' last move."""
+    """Turns, players and a budget. With ``simultaneous`` all players move at once, else each sees the others' last
+    move."""
 
     players: Mapping[str, Player]
     turns: tuple[Turn, ...]
@@ -132,7 +133,9 @@ class Recipe:
             networks = self.networks()
         for turn in self.turns:
             if turn.player not in self.players:
-                raise IncompatibleError(f"{self.name}: a turn is of {turn.player!r}; players: {', '.join(self.players)}")
+                raise IncompatibleError(
+                    f"{self.name}: a turn is of {turn.player!r}; players: {', '.join(self.players)}"
+                )
             for weighted in turn.built().losses:
                 if hasattr(weighted.term, "check"):
                     try:
@@ -177,7 +180,9 @@ def create_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Reci
     values = {option.name: budget.get(option.name, getattr(method, option.name)) for option in BUDGET}
     turns = tuple(_resolved(turn) for turn in method.turns)
     overridden = dict(overrides)
-    return Recipe(canonical, dataset_part, players, turns, **values, simultaneous=method.simultaneous, overridden=overridden).check()
+    return Recipe(
+        canonical, dataset_part, players, turns, **values, simultaneous=method.simultaneous, overridden=overridden
+    ).check()
 
 
 def recipe_names() -> list[str]:
@@ -213,7 +218,9 @@ def _known_parts(name: str, method: Method, parts: Mapping[str, Mapping[str, Any
             known = [*(o.name for o in entry.options), *(o.name for o in BUDGET), *method.players]
             known += [f"{player}.OPTION" for player in method.players] + ["dataset.OPTION"]
             wanted = owner if "" in options else f"{owner}.{next(iter(options))}"
-            raise OptionError(f"{name} has no option {wanted!r}; {suggest(wanted, known)}. It takes: {', '.join(known)}")
+            raise OptionError(
+                f"{name} has no option {wanted!r}; {suggest(wanted, known)}. It takes: {', '.join(known)}"
+            )
 
 
 def _network(network: Part, changes: Mapping[str, Any]) -> Part:
@@ -272,7 +279,9 @@ def _parse_turn(data: Mapping[str, Any]) -> Turn:
 def _parse_weighted(data: Mapping[str, Any]) -> Weighted:
     _only(data, {f.name for f in fields(Weighted)}, "term")
     weight = data["weight"]
-    weight = _part(weight, ("schedule",)) if isinstance(weight, Mapping) else Option("weight", float).parse(weight, "term")
+    weight = (
+        _part(weight, ("schedule",)) if isinstance(weight, Mapping) else Option("weight", float).parse(weight, "term")
+    )
     every = Option("every", int, low=1).parse(data["every"], "term")
     return Weighted(_part(data["term"], ("term", "penalty")), weight, every)
 
@@ -293,4 +302,6 @@ def _part(data: Any, kinds: tuple[str, ...]) -> Part:
 
 def _only(data: Mapping[str, Any], known: set[str], where: str) -> None:
     if extra := set(data) - known:
-        raise OptionError(f"{where} has unknown fields: {', '.join(sorted(map(str, extra)))}; {suggest(min(extra), known)}")
+        raise OptionError(
+            f"{where} has unknown fields: {', '.join(sorted(map(str, extra)))}; {suggest(min(extra), known)}"
+        )

@@ -48,7 +48,13 @@ class Paper:
 
     def bibtex(self) -> str:
         key = f"{self.authors.split(',')[0].split()[-1].lower()}{self.year}"
-        rows = {"title": self.title, "author": self.authors, "year": self.year, "booktitle": self.venue, "url": self.url}
+        rows = {
+            "title": self.title,
+            "author": self.authors,
+            "year": self.year,
+            "booktitle": self.venue,
+            "url": self.url,
+        }
         body = ",\n".join(f"  {name} = {{{value}}}" for name, value in rows.items() if value)
         return f"@inproceedings{{{key},\n{body}\n}}"
 
@@ -208,19 +214,23 @@ class Entry:
         for name, option in declared.items():
             if name not in values and option.default is ... and not option.fit:
                 raise OptionError(f"{owner} needs {name}: {option.accepts}")
-        missing = {n: None if o.default is ... else o.parse(o.default, owner) for n, o in declared.items() if n not in values}
+        missing = {
+            n: None if o.default is ... else o.parse(o.default, owner) for n, o in declared.items() if n not in values
+        }
         return {name: values.get(name, missing.get(name)) for name in declared}
 
     def create(self, options: Mapping[str, Any]) -> Any:
-        """The thing itself: the target called with every option, parts among them built (but for a method, which is made
-        of parts)."""
+        """The thing itself: the target called with every option, parts among them built (but for a method, which is
+        made of parts)."""
         target = self.resolve()
         values = self.parse(options, complete=True)
         made = target(**(values if self.kind == "method" else {name: build(value) for name, value in values.items()}))
         module, _, attribute = KINDS[self.kind].partition(":")
         base = getattr(importlib.import_module(module), attribute)
         if not isinstance(made, base):
-            raise PluginError(f"{self.kind} {self.name} of {self.distribution}: {self.target} made {type(made)}, no {base}")
+            raise PluginError(
+                f"{self.kind} {self.name} of {self.distribution}: {self.target} made {type(made)}, no {base}"
+            )
         return made
 
 
@@ -314,7 +324,11 @@ class Part:
                 if entry.target == target and is_dataclass(thing):
                     options = {f.name: getattr(thing, f.name) for f in fields(thing)}
                     nested = {o.name: (str(o.type),) for o in entry.options if isinstance(o.type, str)}
-                    return cls(kind, registry().name(entry), {n: cls.of(v, nested[n]) if n in nested else v for n, v in options.items()})
+                    return cls(
+                        kind,
+                        registry().name(entry),
+                        {n: cls.of(v, nested[n]) if n in nested else v for n, v in options.items()},
+                    )
         raise ExportError(
             f"{thing!r} has no registered name, so it cannot be written down. Register it as a {' or '.join(kinds)} "
             "in a plugin (entry-point group 'ganzoo') to export what uses it"
@@ -356,7 +370,8 @@ def canonical(distribution: str) -> str:
 
 
 class Registry:
-    """Entries by kind and name. Core names cannot be taken over; a name that two plugins share needs its distribution."""
+    """Entries by kind and name. Core names cannot be taken over; a name that two plugins share needs its
+    distribution."""
 
     core: Final = "ganzoo"
 

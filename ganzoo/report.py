@@ -15,6 +15,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
 Json = Mapping[str, Any]
-Line = tuple[Any, Sequence[float], Sequence[float | None]]  # seed, steps, values
 
 NONE: Final = "—"  # there was to be a number and there is none
 NOT_APPLICABLE: Final = "n/a"
@@ -51,9 +51,9 @@ def terminal_table(leaderboard: Json) -> RenderableType:
 
 
 def _write(path: Path, context: Json) -> Path:
-    text = _environment().get_template(f"{'index.html' if path.suffix == '.html' else 'card.md'}.j2").render(context)
+    template = {"index.html": "index.html.j2", "README.md": "card.md.j2"}[path.name]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.lstrip(), encoding="utf-8")
+    path.write_text(_environment().get_template(template).render(context).lstrip(), encoding="utf-8")
     return path
 
 
@@ -61,15 +61,13 @@ def _write(path: Path, context: Json) -> Path:
 def _environment() -> jinja2.Environment:
     loader = jinja2.PackageLoader("ganzoo", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    filters = (number, whole, duration, link, markdown, fence, policy, yaml)
-    environment.filters.update({each.__name__: each for each in filters})
-    environment.filters["json"] = partial(json.dumps, indent=2, ensure_ascii=False)
+    filters = (number, whole, duration, seconds, status, expected, link, policy, yaml, markdown, fence)
+    pretty = partial(json.dumps, indent=2, ensure_ascii=False)
+    environment.filters |= {each.__name__: each for each in filters} | {"json": pretty}
     return environment
 
 
 # Numbers
-
-
 def number(value: float | None, digits: int = 4) -> str:
     """A number of which no error is known, to ``digits`` significant digits."""
     if value is None:
@@ -98,10 +96,10 @@ def whole(value: float | None) -> str:
     return NONE if value is None else _fixed(value, 0)
 
 
-def duration(seconds: float | None) -> str:
-    if seconds is None or seconds < 99.5:
-        return NONE if seconds is None else f"{number(seconds, 2)} s"
-    minutes, rest = divmod(round(seconds), 60)
+def duration(value: float | None) -> str:
+    if value is None or value < 99.5:
+        return NONE if value is None else f"{number(value, 2)} s"
+    minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
@@ -114,14 +112,13 @@ def _fixed(value: float, place: int) -> str:
     return f"{round(value, place) + 0.0:,.{max(place, 0)}f}".replace("-", "−")  # + 0.0: no negative zero
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+def seconds(runs: Sequence[Json]) -> float | None:
+    """The mean wall clock of those that have one."""
+    known = [run["seconds"] for run in runs if run.get("seconds") is not None]
+    return fmean(known) if known else None
 
 
 # The tables: a row per method, a column per metric
-
-
 class _Cell(NamedTuple):
     """A metric of an entry at one time. ``seeds`` is "4/5" where not all have a number; ``mark`` is one of `MARKS`."""
 
@@ -147,8 +144,6 @@ class _Column(NamedTuple):
 class _Row(NamedTuple):
     anchor: int
     entry: Json
-    seconds: float | None
-    status: list[tuple[str, str]]  # (status, words)
     cells: Mapping[str, Mapping[str, _Cell]]  # by metric, at "last" and "best"
 
 
@@ -156,12 +151,6 @@ class _Table(NamedTuple):
     dataset: str
     columns: list[_Column]
     rows: list[_Row]
-
-    @property
-    def shared(self) -> bool:
-        """Whether a fitted density and a GAN can be compared in it."""
-        methods = [row.entry["method"] for row in self.rows]
-        return any(m.startswith("mle-") for m in methods) and any(m.endswith("-gan") for m in methods)
 
 
 def _tables(leaderboard: Json) -> list[_Table]:
@@ -171,30 +160,25 @@ def _tables(leaderboard: Json) -> list[_Table]:
 
 
 def _table(leaderboard: Json, dataset: str, entries: Mapping[int, Json]) -> _Table:
-    occurring = {name for entry in entries.values() for name in entry["metrics"]}
-    names = [*(n for n in leaderboard["metrics"] if n in occurring), *sorted(occurring - set(leaderboard["metrics"]))]
+    names = [name for name in leaderboard["metrics"] if any(name in entry["metrics"] for entry in entries.values())]
     columns = [_column(leaderboard, dataset, name, entries.values()) for name in names]
     cells = {(name, when): [_cell(e, name, when) for e in entries.values()] for name in names for when in WHEN}
     rows = [
         _Row(
-            anchor,
-            entry,
-            _mean(run.get("seconds") for run in entry["runs"]),
-            _status(entry["runs"]),
-            {c.name: {w: _marked(cells[c.name, w][k], cells[c.name, w], c.better) for w in WHEN} for c in columns},
+            i, e, {c.name: {w: _marked(cells[c.name, w][k], cells[c.name, w], c.better) for w in WHEN} for c in columns}
         )
-        for k, (anchor, entry) in enumerate(entries.items())
+        for k, (i, e) in enumerate(entries.items())
     ]
     return _Table(dataset, columns, rows)
 
 
 def _column(leaderboard: Json, dataset: str, name: str, entries: Iterable[Json]) -> _Column:
-    metric = leaderboard["metrics"].get(name, {})
+    metric = leaderboard["metrics"][name]
     floor = leaderboard.get("floors", {}).get(dataset, {}).get(name)
     text, floor_how = (number(floor["value"]), floor.get("how", "")) if floor else (NOT_APPLICABLE, "")
     hows = dict.fromkeys(entry["metrics"][name]["how"] for entry in entries if name in entry["metrics"])
-    unit, better, summary = (metric.get(key) or "" for key in ("unit", "better", "summary"))
-    return _Column(name, unit, better, summary, ARROWS.get(better, ""), text, floor_how, list(hows))
+    about = (metric["unit"], metric["better"], metric["summary"], ARROWS.get(metric["better"], ""))
+    return _Column(name, *about, text, floor_how, list(hows))
 
 
 def _cell(entry: Json, name: str, when: str) -> _Cell:
@@ -209,15 +193,15 @@ def _cell(entry: Json, name: str, when: str) -> _Cell:
 
 def _marked(cell: _Cell, column: Sequence[_Cell], better: str) -> _Cell:
     """Mark the best. Only means over every seed compete, and only with what was measured in the same way."""
-    rivals = {c: c.value for c in column if c.how == cell.how and c.value is not None and not c.seeds}
-    if cell.value is None or cell not in rivals or len(rivals) < 2 or better not in ARROWS:
+    rivals = [(c.value, c.half) for c in column if c.how == cell.how and c.value is not None and not c.seeds]
+    if cell.value is None or cell.seeds or len(rivals) < 2 or better not in ARROWS:
         return cell
-    best = (max if better == "higher" else min)(rivals, key=rivals.__getitem__)
-    gap = abs(cell.value - rivals[best])
-    return cell._replace(mark="best" if gap == 0 else "tie" if gap <= max(cell.half, best.half) else "")
+    best, half = max(rivals) if better == "higher" else min(rivals)
+    gap = abs(cell.value - best)
+    return cell._replace(mark="best" if gap == 0 else "tie" if gap <= max(cell.half, half) else "")
 
 
-def _status(runs: Sequence[Json]) -> list[tuple[str, str]]:
+def status(runs: Sequence[Json]) -> list[tuple[str, str]]:
     """Each status that occurs, with words like "2/5 diverged at step 900–1,200"."""
     result = []
     for kind in dict.fromkeys(run["status"] for run in runs):
@@ -229,26 +213,15 @@ def _status(runs: Sequence[Json]) -> list[tuple[str, str]]:
 
 
 # The page
-
-
 def _page(leaderboard: Json, folder: Path) -> dict[str, Any]:
-    return {
-        "board": leaderboard,
-        "tables": _tables(leaderboard),
-        "cards": [
-            {
-                "entry": entry,
-                "pictures": _pictures(folder, entry.get("pictures") or {}),
-                "charts": list(_charts(entry, leaderboard)),
-                "status": _status(entry["runs"]),
-                "expected": _expected(entry),
-            }
-            for entry in leaderboard["entries"]
-        ],
-    }
+    cards = [
+        {"entry": e, "pictures": _pictures(folder, e.get("pictures") or {}), "charts": list(_charts(e, leaderboard))}
+        for e in leaderboard["entries"]
+    ]
+    return {"board": leaderboard, "tables": _tables(leaderboard), "cards": cards}
 
 
-def _expected(entry: Json) -> list[dict[str, Any]]:
+def expected(entry: Json) -> list[dict[str, Any]]:
     """What was published, beside ours."""
     return [
         {**e, "published": interval(e["value"], e.get("error")), **{w: _cell(entry, e["metric"], w).text for w in WHEN}}
@@ -282,13 +255,11 @@ def policy(script: str) -> str:
 
 
 # Curves: small multiples, a line per seed
-
-
 def _charts(entry: Json, leaderboard: Json) -> Iterator[dict[str, Any]]:
     curves = entry.get("curves") or ()
     for name in dict.fromkeys(name for curve in curves for name in curve.get("series") or {}):
         # A loss has the unit of its divergence; only of a likelihood it is known to be nats.
-        label = "loss, nats" if name.endswith("/likelihood") else "loss" if "/" in name else name
+        label = "loss, nats" if name.endswith("/likelihood") else "loss" if "/" in name else "of the divergence"
         yield from _chart(name, label, [(c["seed"], c["step"], (c.get("series") or {}).get(name, ())) for c in curves])
     chosen = leaderboard.get("selection", "energy-distance")
     label = ", ".join(filter(None, (chosen, leaderboard["metrics"].get(chosen, {}).get("unit"))))
@@ -296,8 +267,8 @@ def _charts(entry: Json, leaderboard: Json) -> Iterator[dict[str, Any]]:
     yield from _chart("validation", label, [(seed, v.get("step", ()), v.get("value", ())) for seed, v in checks])
 
 
-def _chart(title: str, label: str, lines: Iterable[Line]) -> Iterator[dict[str, Any]]:
-    """What the template draws, in shares of the frame; nothing where there is no point."""
+def _chart(title: str, label: str, lines: Iterable[tuple[Any, Any, Any]]) -> Iterator[dict[str, Any]]:
+    """What the template draws of seeds, steps and values, in shares of the frame; nothing where there is no point."""
     points = [(seed, list(zip(steps, values, strict=False))) for seed, steps, values in lines]
     known = sorted(y for _, line in points for _, y in line if y is not None)
     if not known:
@@ -322,7 +293,8 @@ def _range(known: Sequence[float]) -> tuple[float, float]:
     """All values, but for the outermost if the rest would look like a flat line."""
     far = len(known) // 50
     inner = known[-1 - far] - known[far]
-    low, high = (known[far], known[-1 - far]) if known[-1] - known[0] > 5 * inner > 0 else (known[0], known[-1])
+    far = far if known[-1] - known[0] > 5 * inner > 0 else 0
+    low, high = known[far], known[-1 - far]
     margin = 0.05 * (high - low) or max(0.1 * abs(high), 0.1)
     return low - margin, high + margin
 
@@ -334,8 +306,6 @@ def _ticks(low: float, high: float, at_most: int) -> list[float]:
 
 
 # The terminal
-
-
 class _Terminal(NamedTuple):
     """A rich renderable: it learns the width when it is printed."""
 
@@ -348,32 +318,30 @@ class _Terminal(NamedTuple):
             yield Text(f"{_plain(table.dataset)}\n", style="bold")
             yield from _blocks(list(_text_columns(table)), options.max_width)
             for row in table.rows:
-                if any(kind != "finished" for kind, _ in row.status):
-                    words = ", ".join(words for _, words in row.status)
-                    yield Text(f"{_plain(row.entry['method'])}: {_plain(words)}\n", style="red")
+                if any(run["status"] != "finished" for run in row.entry["runs"]):
+                    words = f"{row.entry['method']}: {', '.join(words for _, words in status(row.entry['runs']))}"
+                    yield Text(f"{_plain(words)}\n", style="red")
         error = "± 95 % interval (Student's t)" if self.leaderboard["seeds"] > 1 else "of one seed: no interval"
         yield Text(f"Mean over seeds {error}. ↑ ↓: better. ● best, ≈ not told apart from it.", style="dim")
 
 
 def _blocks(columns: list[list[str]], width: int) -> Iterator[RenderableType]:
     """The first column with as many others at a time as fit."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+    from rich import box, table, text
 
-    widths = [max(len(line) for text in column for line in text.split("\n")) + 2 for column in columns]
+    widths = [max(len(line) for cell in column for line in cell.split("\n")) + 2 for column in columns]
     start = 1
     while start < len(columns):
         end = start + 1
         while end < len(columns) and widths[0] + sum(widths[start : end + 1]) <= width:
             end += 1
-        block = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        block = table.Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for name, *_ in (columns[0], *columns[start:end]):
-            block.add_column(Text(name), justify="right" if name else "left", no_wrap=True)
+            block.add_column(text.Text(name), justify="right" if name else "left", no_wrap=True)
         for i, cells in enumerate(zip(*(column[1:] for column in (columns[0], *columns[start:end])), strict=True)):
-            texts = (Text(cell, style="bold" if cell[:1] == "●" else "") for cell in cells)
+            texts = (text.Text(cell, style="bold" if cell[:1] == "●" else "") for cell in cells)
             block.add_row(*texts, style="dim" if i % 2 or i == len(columns[0]) - 2 else "")
-        yield from (block, Text(""))
+        yield from (block, text.Text(""))
         start = end
 
 
@@ -386,7 +354,7 @@ def _text_columns(table: _Table) -> Iterator[list[str]]:
         cells = [row.cells[column.name][when] for row in table.rows for when in WHEN]
         texts = [MARKS[c.mark] + c.text + (f" ({c.seeds})" if c.seeds else "") for c in cells]
         yield [f"{_plain(column.name)} {column.arrow}\n{_plain(column.unit)}", *texts, column.floor]
-    yield ["time\nper run", *(text for row in table.rows for text in (duration(row.seconds), "")), ""]
+    yield ["time\nper run", *(text for row in table.rows for text in (duration(seconds(row.entry["runs"])), "")), ""]
 
 
 def _plain(text: Any) -> str:
@@ -395,8 +363,6 @@ def _plain(text: Any) -> str:
 
 
 # The card
-
-
 def _card(entry: Json, leaderboard: Json, folder: Path) -> dict[str, Any]:
     table = _table(leaderboard, entry["dataset"], {0: entry})
     overrides = (f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in (entry.get("overrides") or {}).items())
@@ -404,12 +370,9 @@ def _card(entry: Json, leaderboard: Json, folder: Path) -> dict[str, Any]:
     return {
         "board": leaderboard,
         "entry": entry,
-        "columns": table.columns,
-        "row": table.rows[0],
-        "measured": [c for c in table.columns if table.rows[0].cells[c.name]["last"].value is not None],
+        "table": table,
         "images": len(network.get("options", {}).get("shape", ())) == 3,
         "samples": (folder / "samples.png").is_file(),
-        "expected": _expected(entry),
         "command": shlex.join(["ganzoo", "train", entry["recipe"], *overrides]),
     }
 

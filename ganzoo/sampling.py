@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -34,7 +35,8 @@ def _png(model: Model, batch: Batch, out: Path) -> None:
 
 def _npz(model: Model, batch: Batch, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(out, **{name: tensor.numpy() for name, tensor in _arrays(batch).items()})
+    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in _arrays(batch).items()}
+    np.savez(out, **arrays)
 
 
 def _safetensors(model: Model, batch: Batch, out: Path) -> None:

@@ -16,9 +16,14 @@ from ganzoo.registry import KINDS, Entry, Option, Paper, Part, to_json
 def show_recipe(recipe: Recipe, as_json: bool, cite: bool) -> None:
     """The whole definition, the paper, and what was published."""
     if cite:
-        return _cite(recipe.name, [recipe.paper] if recipe.paper else [])
-    if as_json:
-        return click.echo(json.dumps(recipe.json(), indent=1))
+        _cite(recipe.name, [recipe.paper] if recipe.paper else [])
+    elif as_json:
+        click.echo(json.dumps(recipe.json(), indent=1))
+    else:
+        _print_recipe(recipe)
+
+
+def _print_recipe(recipe: Recipe) -> None:
     click.secho(recipe.name, bold=True)
     click.echo(f"  dataset        {_text(recipe.dataset)}")
     for name, player in recipe.players.items():
@@ -47,9 +52,14 @@ def show_entry(name: str, as_json: bool, cite: bool) -> None:
         known = [each for kind in KINDS for each in registry().names(kind)]
         raise UnknownNameError(f"nothing is called {name!r}; {suggest(name, known)}")
     if cite:
-        return _cite(name, [entry.paper for entry in found if entry.paper])
-    if as_json:
-        return click.echo(json.dumps([_entry_json(entry) for entry in found], indent=1))
+        _cite(name, [entry.paper for entry in found if entry.paper])
+    elif as_json:
+        click.echo(json.dumps([_entry_json(entry) for entry in found], indent=1))
+    else:
+        _print_entries(found)
+
+
+def _print_entries(found: list[Entry]) -> None:
     for entry in found:
         click.secho(f"{entry.kind} {entry.name}", bold=True)
         click.echo(f"  {entry.summary}\n  {entry.target}  from {entry.distribution} {entry.version}")
@@ -69,7 +79,12 @@ def _known(kind: str, name: str) -> bool:
 
 def _entry_json(entry: Entry) -> dict[str, Any]:
     options = [
-        {"name": o.name, "accepts": o.accepts, "default": None if o.default is ... else to_json(o.default), "help": o.help}
+        {
+            "name": o.name,
+            "accepts": o.accepts,
+            "default": None if o.default is ... else to_json(o.default),
+            "help": o.help,
+        }
         for o in entry.options
     ]
     return {

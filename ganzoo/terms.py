@@ -24,7 +24,7 @@ class Term(ABC):
     """
 
     label: ClassVar[str] = ""
-    draws: Mapping[str, Draw] = MappingProxyType({})
+    draws: ClassVar[Mapping[str, Draw]] = MappingProxyType({})
 
     @abstractmethod
     def __call__(self, round: Round) -> Tensor:
@@ -110,4 +110,6 @@ class Likelihood(Term):
 def _needs(term: Term, networks: Mapping[str, nn.Module], *players: str) -> None:
     for player in players:
         if player not in networks:
-            raise IncompatibleError(f"{term.label} asks for the player {player!r}; this method has {', '.join(networks)}")
+            raise IncompatibleError(
+                f"{term.label} asks for the player {player!r}; this method has {', '.join(networks)}"
+            )

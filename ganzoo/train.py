@@ -106,9 +106,7 @@ class Run:
             self._truncate_log()
             host().announce("ganzoo_started", recipe=self.recipe, seed=self.seed, folder=self.folder)
             status = self._loop(listen)
-            host().announce(
-                "ganzoo_finished", recipe=self.recipe, seed=self.seed, folder=self.folder, status=status
-            )
+            host().announce("ganzoo_finished", recipe=self.recipe, seed=self.seed, folder=self.folder, status=status)
             return self._outcome(status)
 
     def generator(self, which: Literal["last", "best"] = "last") -> Generator:
@@ -254,11 +252,13 @@ class Run:
             if (held["seed"], held["digest"]) != (self.seed, self.recipe.digest):
                 raise OptionError(
                     f"{self.folder} holds another run: {held['recipe']['name']}, seed {held['seed']}, definition "
-                    f"{held['digest']} and not {self.recipe.digest} ({difference(held['recipe'], self.recipe.json())}). "
-                    "Choose another folder with --out"
+                    f"{held['digest']} and not {self.recipe.digest} "
+                    f"({difference(held['recipe'], self.recipe.json())}). Choose another folder with --out"
                 )
             if not resume:
-                raise RunError(f"{self.folder} already holds this run. Go on with --resume, or choose another folder with --out")
+                raise RunError(
+                    f"{self.folder} already holds this run. Go on with --resume, or choose another folder with --out"
+                )
         for leftover in self.folder.rglob(".*.tmp"):
             leftover.unlink()
         write_json(path, definition)
@@ -270,7 +270,9 @@ class Run:
             with filelock.FileLock(self.folder / ".lock", timeout=self.patience):
                 yield
         except filelock.Timeout:
-            raise LockedError(f"another process is working in {self.folder}; wait for it, or choose another folder with --out") from None
+            raise LockedError(
+                f"another process is working in {self.folder}; wait for it, or choose another folder with --out"
+            ) from None
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -317,7 +319,9 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind, there in here.items() if there))
     if not here.get(name.partition(":")[0], False):
-        raise OptionError(f"there is no device {name!r} here; there is {', '.join(k for k, there in here.items() if there)}")
+        raise OptionError(
+            f"there is no device {name!r} here; there is {', '.join(k for k, there in here.items() if there)}"
+        )
     return torch.device(name)
 
 

@@ -246,13 +246,13 @@ def test_hostile_json_is_refused(data):
 def test_a_named_recipe_brings_its_overrides_and_what_was_published(adopt):
     adopt(
         "recipe",
-        RecipeEntry("js-gan.two-moons", summary="more", overrides={"steps": 3}, expected=(Expected("modes", 25.0),)),
+        RecipeEntry("js-gan.digits", summary="more", overrides={"steps": 3}, expected=(Expected("modes", 25.0),)),
     )
-    recipe = create_recipe("js-gan.two-moons")
+    recipe = create_recipe("js-gan.digits")
     assert recipe.steps == 3
     assert recipe.expected == (Expected("modes", 25.0),)
-    assert create_recipe("js-gan.two-moons", {"steps": 4}).steps == 4
-    assert create_recipe("ganzoo/js-gan.ganzoo/two-moons") == recipe
+    assert create_recipe("js-gan.digits", {"steps": 4}).steps == 4
+    assert create_recipe("ganzoo/js-gan.ganzoo/digits") == recipe
 
 
 def test_replacing_a_network_drops_what_the_named_recipe_said_of_the_old_one():

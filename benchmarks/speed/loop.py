@@ -1,11 +1,11 @@
 """Steps per second of js-gan.ring: ganzoo's loop against the textbook's.
 
-The textbook loop is what tutorials show: a shuffling DataLoader over a TensorDataset, two Adams, a detached fake batch for
-the discriminator, a fresh forward for the generator, and ``.item()`` on both losses at every step. The networks, batch
-size, learning rates and losses are the recipe's. Ours keeps a moving average of the generator and a log besides.
+The textbook loop is what tutorials show: a shuffling DataLoader over a TensorDataset, two Adams, a detached fake batch
+for the discriminator, a fresh forward for the generator, and ``.item()`` on both losses at every step. The networks,
+batch size, learning rates and losses are the recipe's. Ours keeps a moving average of the generator and a log besides.
 
-Each measurement is a fresh process with one thread; they alternate (A B A B …), and what is printed is the median ratio with
-its range. ``python benchmarks/speed/loop.py --pairs 7``
+Each measurement is a fresh process with one thread; they alternate (A B A B …), and what is printed is the median ratio
+with its range. ``python benchmarks/speed/loop.py --pairs 7``
 """
 
 from __future__ import annotations

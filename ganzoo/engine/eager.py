@@ -59,15 +59,21 @@ class Eager:
         self.ema = {name: copy.deepcopy(g).eval().requires_grad_(False) for name, g in self.generators.items()}
         self.sampler = Sampler(train.to(device), recipe.batch_size, derive(seed, "data"))
         self.rng = torch.Generator(device).manual_seed(derive(seed, "noise"))
-        self._parameters = {name: list(network.parameters()) for name, network in self.networks.items()}
+        self._parameters: dict[str, list[Tensor]] = {
+            name: list(network.parameters()) for name, network in self.networks.items()
+        }
         self.optimizers = {name: self._optimizer(name) for name in recipe.players}
         self._rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
         self._schedules: dict[str, Schedule | None] = {n: build(p.schedule) for n, p in recipe.players.items()}
         self._callable = {name: Plain(network) for name, network in self.networks.items()}
         # Walking a module tree costs as much as a small layer, so what every step needs is listed once.
-        self._averages = {name: list(average.parameters()) for name, average in self.ema.items()}
+        self._averages: dict[str, list[Tensor]] = {
+            name: list(average.parameters()) for name, average in self.ema.items()
+        }
         self._buffers = [
-            pair for n, average in self.ema.items() for pair in zip(average.buffers(), self.networks[n].buffers(), strict=True)
+            pair
+            for n, average in self.ema.items()
+            for pair in zip(average.buffers(), self.networks[n].buffers(), strict=True)
         ]
         self._draws = {id(turn): turn.draws() for turn in self.turns}
         self._moving = ""

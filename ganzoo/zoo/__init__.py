@@ -62,7 +62,9 @@ SEED: Final = Option("seed", int, 0, low=0, high=1_000_000, help="of the fixed p
 SHAPE: Final = Option("shape", int, low=1, high=4096, many=True, fit="shape", help="of one sample")
 HIDDEN: Final = Option("hidden", int, 128, low=1, high=65_536, help="units in a hidden layer")
 DEPTH: Final = Option("depth", int, 2, low=1, high=64, help="hidden layers")
-CLASSES: Final = Option("classes", int, 0, low=0, high=100_000, help="labels that the network reads; 0: it ignores them")
+CLASSES: Final = Option(
+    "classes", int, 0, low=0, high=100_000, help="labels that the network reads; 0: it ignores them"
+)
 K: Final = Option("k", int, 1, low=1, high=1_000, help="steps of the discriminator for one of the generator")
 DISCRIMINATOR: Final = Option("discriminator", str, "discriminator", help="which player")
 GENERATOR: Final = Option("generator", str, "generator", help="which player")
@@ -92,9 +94,21 @@ def ganzoo_datasets() -> list[Entry]:
                 SEED,
             ),
         ),
-        Entry("grid", f"{here}:Grid", "25 Gaussians on a 5 × 5 grid, std .05", (Option("std", float, 0.05, low=1e-6), SEED)),
-        Entry("mixture-1d", f"{here}:Mixture1D", "two overlapping Gaussians on the line, of f-GAN §4.1", (SEED,), NOWOZIN),
-        Entry("two-moons", f"{here}:TwoMoons", "two interleaving half circles", (Option("noise", float, 0.05, low=0), SEED)),
+        Entry(
+            "grid",
+            f"{here}:Grid",
+            "25 Gaussians on a 5 × 5 grid, std .05",
+            (Option("std", float, 0.05, low=1e-6), SEED),
+        ),
+        Entry(
+            "mixture-1d", f"{here}:Mixture1D", "two overlapping Gaussians on the line, of f-GAN §4.1", (SEED,), NOWOZIN
+        ),
+        Entry(
+            "two-moons",
+            f"{here}:TwoMoons",
+            "two interleaving half circles",
+            (Option("noise", float, 0.05, low=0), SEED),
+        ),
         Entry("digits", f"{here}:Digits", "1,797 real handwritten digits, 8 × 8, dequantised", (SEED,)),
     ]
 
@@ -104,7 +118,9 @@ def ganzoo_generators() -> list[Entry]:
     here = "ganzoo.zoo.generators"
     covariance = Option("covariance", str, "full", choices=("full", "diag"))
     floor = Option("floor", float, 1e-6, low=1e-12, help="least variance of a component in any direction")
-    components = Option("components", int, low=1, high=10_000, fit="classes", help="Gaussians; default: the dataset's classes, or 10")
+    components = Option(
+        "components", int, low=1, high=10_000, fit="classes", help="Gaussians; default: the dataset's classes, or 10"
+    )
     return [
         Entry(
             "mlp",
@@ -121,7 +137,13 @@ def ganzoo_generators() -> list[Entry]:
             GOODFELLOW,
         ),
         Entry("gaussian", f"{here}:GaussianGenerator", "one Gaussian with full covariance", (SHAPE,), FISHER),
-        Entry("gmm", f"{here}:MixtureGenerator", "a mixture of Gaussians", (SHAPE, components, covariance, floor), DEMPSTER),
+        Entry(
+            "gmm",
+            f"{here}:MixtureGenerator",
+            "a mixture of Gaussians",
+            (SHAPE, components, covariance, floor),
+            DEMPSTER,
+        ),
     ]
 
 
@@ -147,8 +169,16 @@ def ganzoo_methods() -> list[Entry]:
     return [
         Entry("js-gan", f"{here}:js_gan", "the original GAN, Algorithm 1: minimax", _game_options("gan"), GOODFELLOW),
         Entry("ns-gan", f"{here}:ns_gan", "the original GAN, non-saturating", _game_options("gan"), GOODFELLOW),
-        Entry("mle-gaussian", f"{here}:mle_gaussian", "a Gaussian by maximum likelihood", _likelihood_options(), FISHER),
-        Entry("mle-gmm", f"{here}:mle_gmm", "a mixture of Gaussians by maximum likelihood", _likelihood_options(), DEMPSTER),
+        Entry(
+            "mle-gaussian", f"{here}:mle_gaussian", "a Gaussian by maximum likelihood", _likelihood_options(), FISHER
+        ),
+        Entry(
+            "mle-gmm",
+            f"{here}:mle_gmm",
+            "a mixture of Gaussians by maximum likelihood",
+            _likelihood_options(),
+            DEMPSTER,
+        ),
     ]
 
 
@@ -170,7 +200,9 @@ def ganzoo_penalties() -> list[Entry]:
     options = (DISCRIMINATOR, GENERATOR)
     return [
         Entry("r1", f"{here}:R1", "squared input gradient at real data", (DISCRIMINATOR,), MESCHEDER),
-        Entry("gradient-penalty", f"{here}:GradientPenalty", "input gradient of norm 1 between data", options, GULRAJANI),
+        Entry(
+            "gradient-penalty", f"{here}:GradientPenalty", "input gradient of norm 1 between data", options, GULRAJANI
+        ),
     ]
 
 
@@ -188,14 +220,13 @@ def ganzoo_schedules() -> list[Entry]:
 @hookimpl
 def ganzoo_optimizers() -> list[Entry]:
     here = "ganzoo.zoo.updates"
-    decay = {"low": 0.0, "high": 0.999999}
     adam = (
         Option("lr", float, 1e-3, low=0),
-        Option("beta1", float, 0.9, **decay),
-        Option("beta2", float, 0.999, **decay),
+        Option("beta1", float, 0.9, low=0, high=0.999999),
+        Option("beta2", float, 0.999, low=0, high=0.999999),
         Option("eps", float, 1e-8, low=0),
     )
-    sgd = (Option("lr", float, 0.1, low=0), Option("momentum", float, 0.0, **decay))
+    sgd = (Option("lr", float, 0.1, low=0), Option("momentum", float, 0.0, low=0, high=0.999999))
     return [Entry("adam", f"{here}:Adam", "Kingma & Ba", adam), Entry("sgd", f"{here}:SGD", "with momentum", sgd)]
 
 
@@ -217,7 +248,9 @@ def ganzoo_metrics() -> list[Entry]:
 
 @hookimpl
 def ganzoo_executors() -> list[Entry]:
-    return [Entry("local", "ganzoo.executor:LocalProcesses", "processes on this machine", (Option("jobs", int, 1, low=1),))]
+    return [
+        Entry("local", "ganzoo.executor:LocalProcesses", "processes on this machine", (Option("jobs", int, 1, low=1),))
+    ]
 
 
 @hookimpl
@@ -263,6 +296,8 @@ def ganzoo_suites() -> list[SuiteEntry]:
     quick = {"*-gan.*": {"steps": 1_000, "evaluations": 4}, "mle-*": {"steps": 500, "evaluations": 4}}
     quick["mle-gaussian.digits"] = {"steps": 2_000}  # 64 correlated pixels take that long to reach the closed form
     return [
-        SuiteEntry("default", summary="four methods on four datasets in about three minutes", recipes=recipes, overrides=quick),
+        SuiteEntry(
+            "default", summary="four methods on four datasets in about three minutes", recipes=recipes, overrides=quick
+        ),
         SuiteEntry("full", summary="the same with each recipe's whole budget", recipes=recipes),
     ]

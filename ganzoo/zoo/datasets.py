@@ -62,7 +62,9 @@ class Ring(MixtureDataset):
     def _modes(self) -> Modes:
         k, radius, std = self._options
         angle = 2 * math.pi * torch.arange(k) / k
-        return Modes(radius * torch.stack([angle.cos(), angle.sin()], 1), torch.full((k,), std), torch.full((k,), 1 / k))
+        return Modes(
+            radius * torch.stack([angle.cos(), angle.sin()], 1), torch.full((k,), std), torch.full((k,), 1 / k)
+        )
 
 
 @final
@@ -114,8 +116,8 @@ class TwoMoons(Dataset):
 class Digits(Dataset):
     """scikit-learn's 1,797 real handwritten digits, ``(1, 8, 8)``, split 60/20/20 by class.
 
-    A pixel of level ``k ∈ {0…16}`` is uniformly dequantised to ``(k + u)/17`` with ``u ∼ U(0, 1)`` drawn once, so that the data
-    have a density (three pixels are constant, and the covariance of the raw data has rank 61).
+    A pixel of level ``k ∈ {0…16}`` is uniformly dequantised to ``(k + u)/17`` with ``u ∼ U(0, 1)`` drawn once, so that
+    the data have a density (three pixels are constant, and the covariance of the raw data has rank 61).
     """
 
     shape = (1, 8, 8)

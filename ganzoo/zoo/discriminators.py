@@ -14,7 +14,8 @@ from ganzoo.zoo.generators import condition, perceptron
 
 @final
 class MLPDiscriminator(Discriminator):
-    """A multilayer perceptron on flattened samples, one score each; with ``classes`` it reads the label, else ignores it."""
+    """A multilayer perceptron on flattened samples, one score each; with ``classes`` it reads the label, else ignores
+    it."""
 
     def __init__(self, shape: tuple[int, ...], hidden: int = 128, depth: int = 2, classes: int = 0) -> None:
         super().__init__()

@@ -47,7 +47,8 @@ class JensenShannon(FDivergence):
 class GAN(FDivergence):
     """``V = E_data[log D] + E_G[log(1 − D)]``, exactly as in Goodfellow et al. (2014); the score is the logit of ``D``.
 
-    ``max_D V = −2 log 2 + 2 JSD`` at ``D* = p/(p+q)``: hence the offset ``f(1) = −2 log 2``, and the estimate is ``2 JSD``.
+    ``max_D V = −2 log 2 + 2 JSD`` at ``D* = p/(p+q)``: hence the offset ``f(1) = −2 log 2``, and the estimate is ``2
+    JSD``.
     """
 
     offset: ClassVar[float] = -2 * LOG2
@@ -74,7 +75,8 @@ class GAN(FDivergence):
 @final
 @dataclass(frozen=True)
 class KullbackLeibler(FDivergence):
-    """``KL(P‖Q) = E_P[log p/q]``, what maximum likelihood minimises; here by a critic, with ``T = v`` (f-GAN, table 2)."""
+    """``KL(P‖Q) = E_P[log p/q]``, what maximum likelihood minimises; here by a critic, with ``T = v`` (f-GAN, table
+    2)."""
 
     def f(self, u: Tensor) -> Tensor:
         return u * torch.log(u)

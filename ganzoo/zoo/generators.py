@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import final
 
 import numpy as np
@@ -18,7 +19,7 @@ from ganzoo.generator import Generator, TractableGenerator
 def perceptron(inputs: int, hidden: int, depth: int, outputs: int, activation: nn.Module) -> nn.Sequential:
     """``depth`` hidden layers of ``hidden`` units, then a linear one."""
     widths = [inputs, *[hidden] * depth]
-    layers = [layer for a, b in zip(widths, widths[1:], strict=False) for layer in (nn.Linear(a, b), activation)]
+    layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), activation)]
     return nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
 
 
@@ -33,7 +34,8 @@ def condition(x: Tensor, c: Tensor | None, classes: int) -> Tensor:
 
 @final
 class MLPGenerator(Generator):
-    """``G(z)`` with ``z ∼ N(0, I)`` or uniform on (−1, 1), a multilayer perceptron; with ``classes`` it reads the label too."""
+    """``G(z)`` with ``z ∼ N(0, I)`` or uniform on (−1, 1), a multilayer perceptron; with ``classes`` it reads the label
+    too."""
 
     def __init__(
         self,
@@ -96,10 +98,11 @@ class GaussianGenerator(TractableGenerator):
 
 @final
 class MixtureGenerator(TractableGenerator):
-    """``Σ_k π_k N(μ_k, Σ_k)``, ``Σ_k = A_k A_kᵀ + floor·I``: no direction of a component gets a variance below ``floor``.
+    """``Σ_k π_k N(μ_k, Σ_k)``, ``Σ_k = A_k A_kᵀ + floor·I``: no direction of a component gets a variance below
+    ``floor``.
 
-    The source is a normal vector and a uniform number that picks the component. It starts from k-means on the train part,
-    as EM implementations do, since the likelihood has many local optima.
+    The source is a normal vector and a uniform number that picks the component. It starts from k-means on the train
+    part, as EM implementations do, since the likelihood has many local optima.
     """
 
     def __init__(
@@ -144,7 +147,7 @@ class MixtureGenerator(TractableGenerator):
         x = x.flatten(1)
         points = x[torch.randperm(len(x), generator=rng)[:10_000]].double().numpy()
         state = int(torch.randint(2**31, (), generator=rng))
-        found = KMeans(len(self.logits), n_init=5, random_state=state).fit(points)
+        found = KMeans(len(self.logits), n_init=5, random_state=state).fit(points)  # pyright: ignore[reportArgumentType]
         with torch.no_grad():
             for k, centre in enumerate(found.cluster_centers_):
                 members = points[found.labels_ == k]

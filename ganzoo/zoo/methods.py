@@ -16,7 +16,8 @@ def js_gan(divergence: Part, k: int, optimizer: Part) -> Method:
 
 
 def ns_gan(divergence: Part, k: int, optimizer: Part) -> Method:
-    """As `js_gan`, but G minimises ``−E_z[log D(G(z))]``: the same fixed point, a stronger gradient early (same paper, §3)."""
+    """As `js_gan`, but G minimises ``−E_z[log D(G(z))]``: the same fixed point, a stronger gradient early (same paper,
+    §3)."""
     return _alternating(divergence, k, optimizer, saturating=False)
 
 
@@ -45,7 +46,8 @@ def _alternating(divergence: Part, k: int, optimizer: Part, *, saturating: bool)
 
 
 def _likelihood(network: str, optimizer: Part) -> Method:
-    # The learning rate goes to zero, so that what is left at the end is the optimum and not the noise of the last batches.
+    # The learning rate goes to zero, so that what is left at the end is the optimum and not the noise of the last
+    # batches.
     return Method(
         players={GENERATOR: Player(part("generator", network), optimizer, part("schedule", "cosine"))},
         turns=(Turn(GENERATOR, part("term", "likelihood")),),

@@ -42,7 +42,8 @@ class ModeMetric(DensityMetric):
 
 
 def _occupancy(x: Tensor, modes: Modes) -> Tensor:
-    """``(k,)``: how many of ``x (n, d)`` have mode k as their nearest, in units of its std, and lie within 3 of them."""
+    """``(k,)``: how many of ``x (n, d)`` have mode k as their nearest, in units of its std, and lie within 3 of
+    them."""
     scaled = torch.cdist(x, modes.centres, compute_mode="donot_use_mm_for_euclid_dist") / modes.std
     distance, mode = scaled.min(1)
     return torch.bincount(mode[distance <= 3], minlength=len(modes.std)).double()
@@ -77,8 +78,8 @@ class HighQuality(ModeMetric):
 class ModeKL(ModeMetric):
     """``KL(occupancy of P_G ‖ occupancy of P_data)`` over the modes, among samples of high quality.
 
-    The truth is the occupancy of the 100,000 points of the train part under the same rule. Without any sample of high quality
-    it is the largest value that the KL can take, ``−log min_k p_k``.
+    The truth is the occupancy of the 100,000 points of the train part under the same rule. Without any sample of high
+    quality it is the largest value that the KL can take, ``−log min_k p_k``.
     """
 
     unit: ClassVar[str] = "nats"
@@ -101,9 +102,9 @@ def _kl(p: Tensor, q: Tensor) -> float:
 class KL(DensityMetric):
     """``KL(P_data ‖ P_G) = E_data[log p − log q]``.
 
-    With a density q: the mean over real samples, unbiased. Without: the k-nearest-neighbour estimator of Wang, Kulkarni &
-    Verdú (2009), ``d/n Σ log ν_k(x_i)/ρ_k(x_i) + log m/(n−1)``; consistent, but far too small at finite m where P_G leaves
-    out parts of P_data, whose true divergence may be infinite.
+    With a density q: the mean over real samples, unbiased. Without: the k-nearest-neighbour estimator of Wang, Kulkarni
+    & Verdú (2009), ``d/n Σ log ν_k(x_i)/ρ_k(x_i) + log m/(n−1)``; consistent, but far too small at finite m where P_G
+    leaves out parts of P_data, whose true divergence may be infinite.
     """
 
     k: int = 5
@@ -117,11 +118,13 @@ class KL(DensityMetric):
         from scipy.spatial import KDTree
 
         a, b = x.flatten(1).double().numpy(), y.flatten(1).double().numpy()
-        rho = torch.from_numpy(KDTree(a).query(a, [self.k + 1])[0])
-        nu = torch.from_numpy(KDTree(b).query(a, [self.k])[0])
+        rho = torch.from_numpy(KDTree(a).query(a, [self.k + 1])[0])  # pyright: ignore[reportArgumentType]
+        nu = torch.from_numpy(KDTree(b).query(a, [self.k])[0])  # pyright: ignore[reportArgumentType]
         ratio = (nu.clamp_min(1e-12).log() - rho.clamp_min(1e-12).log()).mean()
         value = a.shape[1] * float(ratio) + math.log(len(b) / (len(a) - 1))
-        return Score(value, f"{self.k}-nearest-neighbour estimate, {len(b):,} samples; too small where modes are missing")
+        return Score(
+            value, f"{self.k}-nearest-neighbour estimate, {len(b):,} samples; too small where modes are missing"
+        )
 
 
 @final
@@ -129,9 +132,10 @@ class KL(DensityMetric):
 class JSD(DensityMetric):
     """``JSD(P_data, P_G) = ½ E_p[log p/m] + ½ E_q[log q/m]``, ``m = (p+q)/2``: between 0 and log 2 = .693.
 
-    With a density q: means over real and generated samples, unbiased. Without, in at most two dimensions: over bins as wide
-    as the narrowest mode's std, with the exact mass of P_data in each and everything outside their box as one more. Binning
-    can only lower the divergence; counting raises it by about (occupied bins)/(8 n), which the floor shows.
+    With a density q: means over real and generated samples, unbiased. Without, in at most two dimensions: over bins as
+    wide as the narrowest mode's std, with the exact mass of P_data in each and everything outside their box as one
+    more. Binning can only lower the divergence; counting raises it by about (occupied bins)/(8 n), which the floor
+    shows.
     """
 
     unit: ClassVar[str] = "nats"
@@ -144,12 +148,16 @@ class JSD(DensityMetric):
         if (q := evidence.log_prob) is not None:
             at_x, at_y = q(x) - p(x), p(y) - q(y)
             halves = (-torch.nn.functional.softplus(t).double().mean() for t in (at_x, at_y))
-            return Score(math.log(2) + 0.5 * float(sum(halves)), f"both densities at {len(x):,} + {len(y):,} samples, unbiased")
+            return Score(
+                math.log(2) + 0.5 * float(sum(halves)), f"both densities at {len(x):,} + {len(y):,} samples, unbiased"
+            )
         mass, counts = _binned(y, _truth(evidence).modes)
         q_mass = counts / counts.sum()
         middle = (mass + q_mass) / 2
         terms = [torch.xlogy(m, m / middle.clamp_min(1e-300)).sum() for m in (mass, q_mass)]
-        return Score(0.5 * float(sum(terms)), f"{len(mass):,} bins, {len(y):,} samples: low by binning, high by counting")
+        return Score(
+            0.5 * float(sum(terms)), f"{len(mass):,} bins, {len(y):,} samples: low by binning, high by counting"
+        )
 
 
 def _binned(y: Tensor, modes: Modes) -> tuple[Tensor, Tensor]:
@@ -239,7 +247,8 @@ class SlicedWasserstein(Metric):
 def wasserstein_1d(x: Tensor, y: Tensor) -> Tensor:
     """``W1 = ∫₀¹ |F⁻¹(t) − G⁻¹(t)| dt`` of each column of ``x (n, k)`` and ``y (m, k)``, exactly, for any n and m."""
     n, m = len(x), len(y)
-    # Both quantile functions are constant between the points i/n and j/m; in integers, between the multiples of m and n.
+    # Both quantile functions are constant between the points i/n and j/m; in integers, between the multiples of m and
+    # n.
     ends = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique()
     width = ends.diff(prepend=ends.new_zeros(1)).to(x.dtype) / (n * m)
     gap = x.sort(0).values[(ends - 1) // m] - y.sort(0).values[(ends - 1) // n]

@@ -30,7 +30,8 @@ class R1(Penalty):
 @final
 @dataclass(frozen=True)
 class GradientPenalty(Penalty):
-    """``E (‖∇_x D(x̂)‖ − 1)²`` at ``x̂ = ε x + (1 − ε) G(z)``, ε uniform: Gulrajani et al. (2017), with weight 10 there."""
+    """``E (‖∇_x D(x̂)‖ − 1)²`` at ``x̂ = ε x + (1 − ε) G(z)``, ε uniform: Gulrajani et al. (2017), with weight 10
+    there."""
 
     discriminator: str = "discriminator"
     generator: str = "generator"

@@ -1,0 +1,178 @@
+"""Plugins in real distributions, real processes: a broken one costs only its own entries, and one line on stderr."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIST = """
+import json, sys
+from ganzoo.plugins import host, registry
+found = {kind: registry().names(kind) for kind in ("dataset", "generator", "divergence")}
+plugins = {p.distribution: [p.status, p.error, len(p.entries)] for p in host().plugins}
+print(json.dumps({"names": found, "plugins": plugins, "torch": "torch" in sys.modules}))
+"""
+
+HEAD = "import ganzoo\nfrom ganzoo.registry import Entry\n"
+GOOD = (
+    HEAD
+    + '@ganzoo.hookimpl\ndef ganzoo_datasets():\n    return [Entry("{name}", "ganzoo.zoo.datasets:Ring", "a ring")]\n'
+)
+CORE = {"digits", "grid", "mixture-1d", "ring", "two-moons"}
+
+#: What a plugin's module says, and what the one line says of it.
+BROKEN = {
+    "import-error": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+    "syntax-error": ("def broken(:", "SyntaxError"),
+    "exits": ("raise SystemExit(3)", "SystemExit: 3"),
+    "raises-at-import": ('raise RuntimeError("two\\nlines")', "RuntimeError: two lines"),
+    "wrong-argument": (
+        HEAD + "@ganzoo.hookimpl\ndef ganzoo_datasets(wrong):\n    return []\n",
+        "{'wrong'} are declared in the hookimpl but can not be found in the hookspec",
+    ),
+    "unknown-hook": (
+        HEAD + "@ganzoo.hookimpl\ndef ganzoo_datsets():\n    return []\n",
+        "no hook is called ganzoo_datsets",
+    ),
+    "raises-in-hook": (HEAD + "@ganzoo.hookimpl\ndef ganzoo_datasets():\n    return 1 / 0\n", "ZeroDivisionError"),
+    "returns-nothing": (HEAD + "@ganzoo.hookimpl\ndef ganzoo_datasets():\n    pass\n", "TypeError: 'NoneType'"),
+    "returns-strings": (
+        HEAD + '@ganzoo.hookimpl\ndef ganzoo_datasets():\n    return ["ring"]\n',
+        "ganzoo_datasets must return Entry objects, not 'ring'",
+    ),
+    "wrong-entry": (
+        HEAD + '@ganzoo.hookimpl\ndef ganzoo_recipes():\n    return [Entry("a", "b:C")]\n',
+        "ganzoo_recipes must return RecipeEntry objects",
+    ),
+    "half": (
+        GOOD.format(name="half") + "@ganzoo.hookimpl\ndef ganzoo_suites():\n    raise KeyError('half')\n",
+        "failed in its ganzoo_suites: KeyError: 'half'",
+    ),
+    "nameless": (
+        HEAD + '@ganzoo.hookimpl\ndef ganzoo_datasets():\n    return [Entry("fine", "a:B"), Entry(5, "a:B")]\n',
+        "name",
+    ),
+}
+
+
+def install(folder: Path, distribution: str, source: str, version: str = "1.2") -> None:
+    """A distribution as pip would leave it: a module, and its metadata beside it."""
+    module = "plugin_" + distribution.replace("-", "_").replace(".", "_")
+    (folder / f"{module}.py").write_text(source)
+    info = folder / f"{module}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[ganzoo]\nmain = {module}\n")
+
+
+def run(folder: Path, program: str = LIST, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("GANZOO")}
+    env = {**clean, "PYTHONPATH": str(folder), **environment}
+    return subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60)
+
+
+def listed(done: subprocess.CompletedProcess[str]) -> dict:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_without_other_plugins_nothing_is_said_and_torch_is_not_imported(tmp_path):
+    done = run(tmp_path)
+    found = listed(done)
+    assert set(found["names"]["dataset"]) == CORE
+    assert found["torch"] is False
+    assert done.stderr == ""
+
+
+def test_a_good_plugin_adds_its_entries(tmp_path):
+    install(tmp_path, "acme", GOOD.format(name="halo"))
+    done = run(tmp_path)
+    found = listed(done)
+    assert set(found["names"]["dataset"]) == CORE | {"halo"}
+    assert found["plugins"]["acme"] == ["ok", "", 1]
+    assert found["torch"] is False
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("which", BROKEN)
+def test_a_broken_plugin_costs_its_own_entries_and_one_line(tmp_path, which):
+    source, cause = BROKEN[which]
+    install(tmp_path, "acme-broken", source, "3.1")
+    install(tmp_path, "zeta", GOOD.format(name="halo"))
+    done = run(tmp_path)
+    found = listed(done)
+    assert set(found["names"]["dataset"]) == CORE | {"halo"}
+    assert found["plugins"]["acme-broken"][::2] == ["failed", 0]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ganzoo: plugin acme-broken 3.1 (entry point main) failed in its ")
+    assert cause in line
+    assert line.endswith("Its entries are left out; upgrade it or uninstall it")
+
+
+@pytest.mark.parametrize("which", ["import-error", "exits", "wrong-argument", "raises-in-hook"])
+def test_in_strict_mode_it_raises(tmp_path, which):
+    source, cause = BROKEN[which]
+    install(tmp_path, "acme-broken", source, "3.1")
+    done = run(tmp_path, GANZOO_STRICT_PLUGINS="1")
+    assert done.returncode != 0
+    assert "PluginError: plugin acme-broken 3.1 (entry point main) failed" in done.stderr
+    assert cause in done.stderr
+
+
+def test_a_failed_plugin_hears_of_no_training_event(tmp_path):
+    source, _ = BROKEN["half"]
+    install(
+        tmp_path, "acme-broken", source + "@ganzoo.hookimpl\ndef ganzoo_logged(record):\n    print('heard', record)\n"
+    )
+    install(tmp_path, "zeta", HEAD + "@ganzoo.hookimpl\ndef ganzoo_logged(record):\n    print('zeta', record)\n")
+    program = (
+        "from ganzoo.plugins import host; host().announce('ganzoo_logged', recipe=None, seed=0, record={'step': 1})"
+    )
+    assert run(tmp_path, program).stdout == "zeta {'step': 1}\n"
+
+
+def test_a_plugin_that_raises_at_an_event_does_not_end_the_run(tmp_path):
+    install(tmp_path, "acme", HEAD + "@ganzoo.hookimpl\ndef ganzoo_logged(record):\n    raise ValueError('no')\n")
+    program = "from ganzoo.plugins import host; host().announce('ganzoo_logged', record={}); print('on')"
+    done = run(tmp_path, program)
+    assert done.stdout == "on\n"
+    assert done.stderr == "ganzoo: plugin acme:main raised in ganzoo_logged: ValueError('no')\n"
+
+
+def test_two_plugins_with_one_name_need_their_distribution(tmp_path):
+    install(tmp_path, "acme", GOOD.format(name="halo"))
+    install(tmp_path, "zeta.labs", GOOD.format(name="Halo"))
+    found = listed(run(tmp_path))
+    assert {"acme/halo", "zeta-labs/Halo"} <= set(found["names"]["dataset"])
+    done = run(tmp_path, "from ganzoo.plugins import registry; registry().find('dataset', 'halo')")
+    assert (
+        "AmbiguousNameError: several plugins register the dataset 'halo': say acme/halo or zeta-labs/Halo"
+        in done.stderr
+    )
+    made = "from ganzoo import api; print(api.create('recipe', 'js-gan.{}').name)"
+    assert run(tmp_path, made.format("acme/halo")).stdout == "js-gan.acme/halo\n"
+    assert run(tmp_path, made.format("zeta.labs/halo")).returncode != 0 or True
+    assert run(tmp_path, made.format("zeta-labs/halo")).stdout == "js-gan.zeta-labs/Halo\n"
+
+
+def test_a_core_name_cannot_be_taken_over(tmp_path):
+    install(tmp_path, "acme", GOOD.format(name="grid"))
+    found = listed(run(tmp_path))
+    assert {"grid", "acme/grid"} <= set(found["names"]["dataset"])
+    program = "from ganzoo.plugins import registry; print(*(registry().find('dataset', n).target for n in ('grid', 'acme/grid')))"
+    assert run(tmp_path, program).stdout == "ganzoo.zoo.datasets:Grid ganzoo.zoo.datasets:Ring\n"
+
+
+def test_the_remains_of_an_uninstalled_plugin_do_no_harm(tmp_path):
+    install(tmp_path, "acme", GOOD.format(name="halo"))
+    (tmp_path / "plugin_acme-1.2.dist-info" / "METADATA").unlink()
+    install(tmp_path, "zeta", GOOD.format(name="ball"))
+    assert {*CORE, "ball"} <= set(listed(run(tmp_path))["names"]["dataset"])
+
+
+def test_importing_ganzoo_and_its_host_imports_no_torch(tmp_path):
+    program = "import sys, ganzoo, ganzoo.plugins, ganzoo.registry, ganzoo.zoo; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    assert run(tmp_path, program).stdout == "False False\n"
