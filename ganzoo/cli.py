@@ -181,6 +181,7 @@ def train(
 @click.option("--suite", help="Suite to choose from, with its budgets [default: default].")
 @click.option("--seeds", type=click.IntRange(1, 10_000), help="Seeds of each recipe [default: the suite's].")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="Runs at a time [default: one for each core].")
+@click.option("--executor", default="local", show_default=True, help="Where runs are carried out.")
 @click.option("--device", default="auto", show_default=True, type=DEVICES)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to work in [default: bench/SUITE].")
 @click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as JSON instead of as a table.")
@@ -189,6 +190,7 @@ def bench(
     suite: str | None,
     seeds: int | None,
     jobs: int | None,
+    executor: str,
     device: str,
     out: Path | None,
     as_json: bool,
@@ -205,13 +207,14 @@ def bench(
     todo = benching.plan(names, suite, seeds)
     folder = out or Path("bench") / todo.suite
     workers = jobs or cores()
-    executor = registry().find("executor", "local").create({"jobs": workers})
+    entry = registry().find("executor", executor)
+    where = entry.create({"jobs": workers} if "jobs" in {option.name for option in entry.options} else {})
     try:
         with BenchProgress(len(todo.recipes) * todo.seeds, quiet=as_json) as progress:
             board = benching.bench(
                 todo,
                 folder,
-                executor,
+                where,
                 device=device,
                 workers=workers,
                 listen=progress.listen,

@@ -86,9 +86,17 @@ class Host:
 
 def _entry_points() -> Iterator[metadata.EntryPoint]:
     """Core first, then by distribution, so that what is found does not depend on the order on disk."""
-    points = [point for point in metadata.entry_points(group=GROUP) if point.dist is not None]
-    unique = {(point.dist.name, point.name): point for point in points if point.dist is not None}
+    points = metadata.entry_points(group=GROUP)
+    unique = {(name, point.name): point for point in points if (name := _distribution(point))}
     yield from (unique[key] for key in sorted(unique, key=lambda key: (normalise(key[0]) != Registry.core, key)))
+
+
+def _distribution(point: metadata.EntryPoint) -> str:
+    """Its name; none where an interrupted uninstall left an entry point without metadata."""
+    try:
+        return (point.dist and point.dist.name) or ""
+    except Exception:  # what it raises differs between versions of Python
+        return ""
 
 
 def _entries(caller: pluggy.HookCaller, plugin: str, kind: str) -> Iterator[Entry]:
@@ -100,6 +108,8 @@ def _entries(caller: pluggy.HookCaller, plugin: str, kind: str) -> Iterator[Entr
         for entry in found:
             if not isinstance(entry, expected):
                 raise PluginError(f"{caller.name} must return {expected.__name__} objects, not {entry!r:.80}")
+            if not isinstance(entry.name, str) or not entry.name:
+                raise PluginError(f"{caller.name} returned an entry without a name: {entry!r:.80}")
             yield entry
 
 

@@ -47,7 +47,9 @@ class Paper:
     url: str = ""
 
     def bibtex(self) -> str:
-        key = f"{self.authors.split(',')[0].split()[-1].lower()}{self.year}"
+        first = self.authors.split(" and ")[0]
+        family = first.split(",")[0] if "," in first else first.split()[-1]
+        key = f"{family.lower()}{self.year}"
         rows = {
             "title": self.title,
             "author": self.authors,

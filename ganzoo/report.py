@@ -365,7 +365,8 @@ def _plain(text: Any) -> str:
 # The card
 def _card(entry: Json, leaderboard: Json, folder: Path) -> dict[str, Any]:
     table = _table(leaderboard, entry["dataset"], {0: entry})
-    overrides = (f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in (entry.get("overrides") or {}).items())
+    given = (f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in (entry.get("overrides") or {}).items())
+    overrides = (word for option in given for word in ("-o", option))
     network = entry["definition"].get("players", {}).get("generator", {}).get("network", {})
     return {
         "board": leaderboard,

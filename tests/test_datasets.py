@@ -92,7 +92,7 @@ def test_mixture_1d_is_that_of_f_gan():
     assert modes.centres.flatten().tolist() == [2, -1]
     torch.testing.assert_close(modes.std.square(), torch.tensor([2.0, 0.065]))
     x = Mixture1D().part("train").x
-    # μ = .67·2 − .33 = 1.010, σ² = E x² − μ²: the best Gaussian's, 1.830² (f-GAN, §4.1); 6 standard errors of 100,000 draws.
+    # μ = .67·2 − .33 = 1.010, σ² = E x² − μ²: the best Gaussian's, 1.830² (f-GAN, §4.1), within 6 standard errors.
     assert float(x.mean()) == pytest.approx(1.010, abs=0.035)
     assert float(x.std()) == pytest.approx(1.8304, abs=0.035)
 

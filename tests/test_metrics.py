@@ -79,8 +79,8 @@ def test_sliced_w1_of_a_shift_is_its_mean_projection():
     """For a shift by s, W1 along θ is |⟨s, θ⟩|, whose mean over the circle is 2|s|/π."""
     dataset = Ring()
     moved = evidence(dataset, dataset.part("held-out").x[:2_500] + torch.tensor([30.0, 40.0]))
-    value = SlicedWasserstein(projections=20_000)(moved).value
-    assert value == pytest.approx(2 * 50 / math.pi, rel=0.02)
+    value = SlicedWasserstein(projections=2_000)(moved).value
+    assert value == pytest.approx(2 * 50 / math.pi, rel=0.05)
 
 
 def test_energy_distance_is_scipys_but_unbiased():
@@ -147,12 +147,12 @@ def test_the_binned_jsd_is_small_for_a_perfect_sampler_and_log_2_for_a_disjoint_
     for dataset in (Ring(), Grid(), Mixture1D()):
         sample = dataset.part("validation").x
         assert JSD()(perfect(dataset)).value < 0.05
-        assert JSD()(evidence(dataset, sample + 1_000)).value == pytest.approx(LOG2, abs=1e-9)
-        assert JSD()(evidence(dataset, torch.full_like(sample, math.nan))).value == pytest.approx(LOG2, abs=1e-9)
+        assert JSD()(evidence(dataset, sample + 1_000)).value == pytest.approx(LOG2, abs=1e-8)
+        assert JSD()(evidence(dataset, torch.full_like(sample, math.nan))).value == pytest.approx(LOG2, abs=1e-8)
 
 
 def test_the_binned_jsd_of_missing_modes_is_known():
-    """Half of the equal modes, perfectly: JSD = ½[½ log(1/1.5·…)]: with q = 2p on half of the mass and 0 on the rest."""
+    """With q = 2p on half of the mass and 0 on the rest: ½ E_p log p/m + ½ E_q log q/m, m = 1.5p or p/2."""
     dataset = Ring()
     x, label = dataset.part("train").take(slice(40_000))
     assert label is not None

@@ -53,7 +53,7 @@ BROKEN = {
     ),
     "nameless": (
         HEAD + '@ganzoo.hookimpl\ndef ganzoo_datasets():\n    return [Entry("fine", "a:B"), Entry(5, "a:B")]\n',
-        "name",
+        "PluginError: ganzoo_datasets returned an entry without a name",
     ),
 }
 
@@ -154,7 +154,6 @@ def test_two_plugins_with_one_name_need_their_distribution(tmp_path):
     )
     made = "from ganzoo import api; print(api.create('recipe', 'js-gan.{}').name)"
     assert run(tmp_path, made.format("acme/halo")).stdout == "js-gan.acme/halo\n"
-    assert run(tmp_path, made.format("zeta.labs/halo")).returncode != 0 or True
     assert run(tmp_path, made.format("zeta-labs/halo")).stdout == "js-gan.zeta-labs/Halo\n"
 
 
@@ -162,7 +161,8 @@ def test_a_core_name_cannot_be_taken_over(tmp_path):
     install(tmp_path, "acme", GOOD.format(name="grid"))
     found = listed(run(tmp_path))
     assert {"grid", "acme/grid"} <= set(found["names"]["dataset"])
-    program = "from ganzoo.plugins import registry; print(*(registry().find('dataset', n).target for n in ('grid', 'acme/grid')))"
+    program = "from ganzoo.plugins import registry; print(*(registry().find('dataset', n).target for n in {}))"
+    program = program.format(["grid", "acme/grid"])
     assert run(tmp_path, program).stdout == "ganzoo.zoo.datasets:Grid ganzoo.zoo.datasets:Ring\n"
 
 
@@ -174,5 +174,5 @@ def test_the_remains_of_an_uninstalled_plugin_do_no_harm(tmp_path):
 
 
 def test_importing_ganzoo_and_its_host_imports_no_torch(tmp_path):
-    program = "import sys, ganzoo, ganzoo.plugins, ganzoo.registry, ganzoo.zoo; print('torch' in sys.modules, 'numpy' in sys.modules)"
-    assert run(tmp_path, program).stdout == "False False\n"
+    program = "import sys, ganzoo.plugins, ganzoo.registry, ganzoo.zoo; print({'torch', 'numpy'} & {*sys.modules})"
+    assert run(tmp_path, program).stdout == "set()\n"

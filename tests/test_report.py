@@ -317,8 +317,7 @@ def hostile(value: Any) -> Any:
     """The same with every text made hostile, but for the few words that have a meaning."""
     meant = {"finished", "diverged", "failed", "higher", "lower"}
     if isinstance(value, dict):
-        names = {"players", "generator", "network", "options", "shape", *sample(), *sample()["entries"][0]}
-        return {k: hostile(v) if k != "bibtex" else f"{v}```{HOSTILE}" for k, v in value.items() if k in names or k}
+        return {k: f"{v}```{HOSTILE}" if k == "bibtex" else hostile(v) for k, v in value.items()}
     if isinstance(value, list):
         return [hostile(item) for item in value]
     return value + HOSTILE if isinstance(value, str) and value not in meant else value
@@ -598,7 +597,7 @@ def test_the_card_is_honest_and_whole(tmp_path: Path) -> None:
         "| modes | 6.30 ± 0.50 | 8 ± 0 |",
         "![Samples of the generator](samples.png)",
         'model = ganzoo.load("PATH")',
-        "ganzoo train ns-gan.ring steps=3000",
+        "ganzoo train ns-gan.ring -o steps=3000",
         "Intel Xeon",
         "2.13.0+cpu",
         "abc1234",
