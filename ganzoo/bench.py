@@ -31,7 +31,7 @@ from ganzoo.provenance import environment
 from ganzoo.recipe import Recipe, create_recipe, recipe_names
 from ganzoo.registry import SuiteEntry
 from ganzoo.report import write_card, write_report
-from ganzoo.train import difference, pick_device
+from ganzoo.train import definition_in, difference, pick_device
 
 FORMAT: Final = 1
 DEFAULT_SUITE: Final = "default"
@@ -90,7 +90,7 @@ def jobs(todo: Plan, folder: Path, device: str) -> list[Job]:
     """One job a run, the first seeds of all recipes first; `OptionError` where the folder holds other definitions."""
     for recipe in todo.recipes:
         held = folder / "runs" / recipe.name / "seed-0" / "recipe.json"
-        if held.exists() and (old := json.loads(held.read_text()))["digest"] != recipe.digest:
+        if held.exists() and (old := definition_in(held))["digest"] != recipe.digest:
             raise OptionError(
                 f"{folder} holds {recipe.name} with another definition ({difference(old['recipe'], recipe.json())}). "
                 "Choose another folder with --out"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import safetensors
 import safetensors.torch
 from torch import Tensor
 
@@ -34,9 +35,15 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], meta: Mapping[s
     body = {"format": FORMAT, "step": step, "tensors": sha256(data), "meta": meta}
     atomic_write(folder / f"step-{step:09d}.safetensors", data)
     atomic_write(_json(folder, step), json.dumps({**body, "sha256": _sum(body)}, indent=1).encode())
-    for old in sorted(folder.glob("step-*.json"))[:-KEPT]:
-        old.unlink()
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
+    _tidy(folder, step)
+
+
+def _tidy(folder: Path, step: int) -> None:
+    """Drop all but the last two up to ``step``: later ones were damaged and would crowd out good ones."""
+    kept = sorted(path for path in folder.glob("step-*.json") if path <= _json(folder, step))[-KEPT:]
+    for path in sorted(folder.glob("step-*.*")):
+        if path.with_suffix(".json") not in kept:
+            path.unlink(missing_ok=True)
 
 
 def load(folder: Path) -> Checkpoint | None:
@@ -46,7 +53,7 @@ def load(folder: Path) -> Checkpoint | None:
         try:
             step, tensors, meta = _read(path)
             return Checkpoint(step, tensors, meta, tuple(damaged))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
             damaged.append(f"{path.with_suffix('.safetensors')}: {error}")
     if damaged:
         raise CheckpointError("no checkpoint is whole: " + "; ".join(damaged))
@@ -55,10 +62,14 @@ def load(folder: Path) -> Checkpoint | None:
 
 def _read(path: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]]:
     body = json.loads(path.read_bytes())
-    if body.pop("sha256") != _sum(body):
+    if not isinstance(body, dict) or body.pop("sha256", None) != _sum(body):
         raise ValueError(f"the checksum of {path.name} does not match its content")
+    if missing := {"format", "step", "tensors", "meta"} - set(body):
+        raise ValueError(f"{path.name} does not say its {' and '.join(sorted(missing))}")
     if body["format"] != FORMAT:
         raise ValueError(f"format {body['format']} is not {FORMAT}")
+    if int(path.stem.removeprefix("step-")) != body["step"] or not isinstance(body["meta"], dict):
+        raise ValueError(f"{path.name} is not what was saved under this name")
     data = path.with_suffix(".safetensors").read_bytes()
     if sha256(data) != body["tensors"]:
         raise ValueError(f"its checksum does not match: truncated or corrupt ({len(data):,} bytes)")

@@ -163,17 +163,24 @@ def train(
     results: list[Result] = []
     for seed in range(seeds):
         job = Job(recipe, seed, folder / f"seed-{seed}", device, checkpoint_seconds=checkpoint_seconds)
-        with TrainProgress(job) as progress:
-            result = carry_out(job, progress.listen, resume=resume)
+        try:
+            with TrainProgress(job) as progress:
+                result = carry_out(job, progress.listen, resume=resume)
+        except KeyboardInterrupt:  # the second one, or one after the last step
+            _stop_here()
         progress.report(result)
         if result["status"] == "interrupted":
-            again = [arg for arg in sys.argv[1:] if arg != "--resume"]
-            click.echo(f"Go on with: ganzoo {' '.join(_quoted(again))} --resume", err=True)
-            raise SystemExit(130)
+            _stop_here()
         results.append(result)
     print_scores(recipe, results)
     if any(result["status"] == "diverged" for result in results):
         raise SystemExit(1)
+
+
+def _stop_here() -> NoReturn:
+    again = [arg for arg in sys.argv[1:] if arg != "--resume"]
+    click.echo(f"Go on with: ganzoo {' '.join(_quoted(again))} --resume", err=True)
+    raise SystemExit(130)
 
 
 @cli.command()
@@ -326,6 +333,8 @@ def main() -> NoReturn:
     """The entry point: ganzoo's own errors are one line; anything else is a bug and says so."""
     debug = "--debug" in sys.argv[1:]
     sys.argv = [sys.argv[0], *(["--debug"] if debug else []), *(arg for arg in sys.argv[1:] if arg != "--debug")]
+    if hasattr(sys.stdout, "reconfigure"):  # where a letter is not known, a question mark will do
+        sys.stdout.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
     try:
         code: Any = cli(standalone_mode=False, prog_name="ganzoo")
         sys.exit(code if isinstance(code, int) else 0)

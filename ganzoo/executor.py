@@ -186,7 +186,7 @@ def _start(context: BaseContext, job: Job) -> tuple[Connection, BaseProcess]:
 def _receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
     try:
         return connection.recv()
-    except EOFError:
+    except (EOFError, OSError):  # it ended before a message, or within one
         process.join()
         why = f"its process died with exit code {process.exitcode}"
         return "result", {"status": "failed", "error": why}

@@ -14,11 +14,15 @@ def atomic_write(path: Path, data: bytes) -> None:
     """Write to a temporary file beside ``path``, flush it to the disk, and rename it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:  # a full disk, say: half a file would only make it fuller
+        temporary.unlink(missing_ok=True)
+        raise
     if os.name == "posix":  # the rename itself has to reach the disk too
         directory = os.open(path.parent, os.O_RDONLY)
         try:

@@ -6,7 +6,7 @@ import functools
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -181,7 +181,7 @@ class Sum:
         if isinstance(losses, Sum):
             return losses
         if isinstance(losses, (tuple, list)):
-            return cls(tuple(term for each in losses for term in cls.of(each)))
+            return cls(tuple(term for each in cast("list[Any]", losses) for term in cls.of(each)))
         return cls((losses if isinstance(losses, Weighted) else Weighted(losses),))
 
     def __iter__(self) -> Iterator[Weighted]:

@@ -39,7 +39,7 @@ class Score:
 
     value: float
     how: str
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Metric(ABC):

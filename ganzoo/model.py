@@ -21,10 +21,11 @@ from torch import Tensor
 
 from ganzoo import evaluate
 from ganzoo.dataset import Batch, Dataset
-from ganzoo.errors import IncompatibleError, ModelError
+from ganzoo.errors import IncompatibleError, ModelError, OptionError
 from ganzoo.files import atomic_write, sha256, write_json
 from ganzoo.generator import Generator, TractableGenerator
 from ganzoo.recipe import Recipe
+from ganzoo.registry import as_object
 from ganzoo.train import pick_device
 
 FORMAT: Final = 1
@@ -84,15 +85,16 @@ def load(path: str | PathLike[str], *, device: str = "cpu") -> Model:
     if not (folder / CONFIG).exists() and (folder / "model" / CONFIG).exists():
         folder = folder / "model"
     try:
-        config = json.loads((folder / CONFIG).read_bytes())
+        config = as_object(json.loads((folder / CONFIG).read_bytes()), CONFIG)
+        sums = as_object(config.get("sha256", {}), "sha256")
         data = (folder / WEIGHTS).read_bytes()
     except FileNotFoundError as error:
         raise ModelError(f"{folder} holds no model: {Path(str(error.filename)).name} is missing") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, OptionError, RecursionError) as error:
         raise ModelError(f"{folder / CONFIG} cannot be read: {error}") from None
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
+    if config.get("format") != FORMAT:
         raise ModelError(f"{folder / CONFIG} is not a ganzoo model of format {FORMAT}")
-    if sha256(data) != config.get("sha256", {}).get(WEIGHTS):
+    if sha256(data) != sums.get(WEIGHTS):
         raise ModelError(f"{folder / WEIGHTS} is damaged: its checksum is not the one in {CONFIG}")
     recipe = Recipe.parse(config.get("recipe"))
     return Model(_generator(folder / WEIGHTS, recipe, data).to(pick_device(device)), recipe, config)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Final, cast
 
 import torch
 from torch import Tensor, nn
 
 from ganzoo.errors import IncompatibleError
 from ganzoo.game import DISCRIMINATOR, Round
-from ganzoo.terms import Term
+from ganzoo.terms import Term, require_players
+
+#: Layers through which the samples of a batch see each other.
+BATCH_STATISTICS: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -21,7 +24,11 @@ def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     compute its verdict afresh (`Round.discriminate`): one computed before has no gradient in ``x`` and the penalty
     would be zero.
     """
-    return torch.func.grad(lambda at: function(at).sum())(x)
+
+    def total(at: Tensor) -> Tensor:
+        return function(at).sum()
+
+    return cast(Tensor, torch.func.grad(total)(x))
 
 
 class Penalty(Term):
@@ -34,8 +41,9 @@ class Penalty(Term):
     def __call__(self, round: Round) -> Tensor: ...
 
     def check(self, networks: Mapping[str, nn.Module]) -> None:
+        require_players(self, networks, self.discriminator)
         network = networks[self.discriminator]
-        mixing = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        mixing = [m for m in network.modules() if isinstance(m, BATCH_STATISTICS)]
         if mixing:
             raise IncompatibleError(
                 f"{type(self).__name__} needs each sample's own input gradient, and {type(network).__name__} has batch "

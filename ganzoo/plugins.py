@@ -33,7 +33,7 @@ class Plugin:
     entry_point: str
     status: str = "ok"
     error: str = ""
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list[Entry])
 
 
 class Host:

@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from ganzoo.dataset import Dataset
-from ganzoo.errors import IncompatibleError, OptionError, suggest
+from ganzoo.errors import ExportError, IncompatibleError, OptionError, suggest
 from ganzoo.game import Sum, Turn, Weighted
 from ganzoo.plugins import registry
-from ganzoo.registry import Entry, Expected, Option, Paper, Part, RecipeEntry, resolve, to_json
+from ganzoo.registry import Entry, Expected, Option, Paper, Part, RecipeEntry, as_object, resolve, to_json
 
 FORMAT: Final = 1
 NAME: Final = re.compile(r"([\w-]+/)?[\w-]+\.([\w-]+/)?[\w-]+")
@@ -70,7 +70,7 @@ class Recipe:
     ema: float
     evaluations: int
     simultaneous: bool = False
-    overridden: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    overridden: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False, repr=False)
 
     @property
     def method(self) -> str:
@@ -103,8 +103,7 @@ class Recipe:
     def parse(cls, data: Any) -> Recipe:
         """Read `json` back, validating every name and option."""
         where = "recipe"
-        if not isinstance(data, Mapping):
-            raise OptionError(f"a recipe must be a JSON object, not {data!r:.60}")
+        data = as_object(data, "a recipe")
         if data.get("format") != FORMAT:
             raise OptionError(f"this recipe has format {data.get('format')!r}; this version of ganzoo reads {FORMAT}")
         _only(data, {"format", *(f.name for f in fields(cls))} - {"overridden"}, where)
@@ -121,7 +120,14 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name the definition."""
-        return hashlib.sha256(json.dumps(self.json(), sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def record(self) -> dict[str, Any]:
+        """`json`; where a part has no registered name, what Python prints of it, which cannot be read back."""
+        try:
+            return self.json()
+        except ExportError:
+            return {"name": self.name, "repr": repr(self)}
 
     def networks(self) -> dict[str, nn.Module]:
         """Fresh networks by player, on the current default device, from torch's global random state."""

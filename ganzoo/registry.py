@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ganzoo.errors import AmbiguousNameError, ExportError, OptionError, PluginError, UnknownNameError, suggest
 
@@ -96,7 +96,7 @@ class Option:
     def parse(self, value: Any, owner: str) -> Any:
         """The value as the target takes it, from Python, JSON or a command line's text; `OptionError` if it is none."""
         if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
-            if self.optional or self.fit:
+            if self.optional:
                 return None
             raise self._wrong(value, owner)
         if not self.many:
@@ -106,7 +106,7 @@ class Option:
             value = [piece.strip() for piece in value.split(",") if piece.strip()]
         if not isinstance(value, (list, tuple)):
             raise self._wrong(value, owner)
-        return tuple(self._one(item, owner) for item in value)
+        return tuple(self._one(item, owner) for item in cast("list[Any]", value))
 
     def _one(self, value: Any, owner: str) -> Any:
         if isinstance(self.type, str):
@@ -146,7 +146,7 @@ class Option:
 
 
 def _int(value: Any) -> int:
-    if isinstance(value, bool) or (isinstance(value, float) and value != int(value)):
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
         raise ValueError
     return int(value.replace("_", "")) if isinstance(value, str) else int(value)
 
@@ -214,11 +214,9 @@ class Entry:
         if not complete:
             return values
         for name, option in declared.items():
-            if name not in values and option.default is ... and not option.fit:
+            if name not in values and option.default is ...:
                 raise OptionError(f"{owner} needs {name}: {option.accepts}")
-        missing = {
-            n: None if o.default is ... else o.parse(o.default, owner) for n, o in declared.items() if n not in values
-        }
+        missing = {n: o.parse(o.default, owner) for n, o in declared.items() if n not in values}
         return {name: values.get(name, missing.get(name)) for name in declared}
 
     def create(self, options: Mapping[str, Any]) -> Any:
@@ -251,7 +249,7 @@ class RecipeEntry(Entry):
     """A named recipe with overrides of its own: what its pair of method and dataset needs, and what was published."""
 
     target: str = ""
-    overrides: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    overrides: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True)
     expected: tuple[Expected, ...] = field(default=(), kw_only=True)
 
 
@@ -261,7 +259,7 @@ class SuiteEntry(Entry):
 
     target: str = ""
     recipes: tuple[str, ...] = field(default=(), kw_only=True)
-    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]], kw_only=True)
     seeds: int = field(default=5, kw_only=True)
 
 
@@ -271,7 +269,7 @@ class Part:
 
     kind: str
     name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @cached_property
     def entry(self) -> Entry:
@@ -301,17 +299,16 @@ class Part:
     @classmethod
     def parse(cls, data: Any, where: str = "part") -> Part:
         """Read `json` back: only registered names and declared options within their bounds get through."""
-        if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
+        data = as_object(data, where)
+        if not isinstance(data.get("name"), str):
             raise OptionError(f"{where} must be an object with a name, not {data!r:.80}")
         if extra := set(data) - {"kind", "name", "options"}:
             raise OptionError(f"{where} has unknown fields: {', '.join(sorted(map(str, extra)))}")
         kind, options = data.get("kind"), data.get("options", {})
         if not isinstance(kind, str) or kind not in KINDS:
             raise OptionError(f"{where} is of an unknown kind {kind!r}; {suggest(str(kind), KINDS)}")
-        if not isinstance(options, Mapping):
-            raise OptionError(f"{where}: options must be an object, not {options!r:.80}")
         part = cls(kind, data["name"])
-        return cls(kind, data["name"], part.entry.parse(options))
+        return cls(kind, data["name"], part.entry.parse(as_object(options, f"the options of {where}")))
 
     @classmethod
     def of(cls, thing: Any, kinds: Iterable[str]) -> Part:
@@ -341,21 +338,28 @@ def build(value: Any) -> Any:
     """Parts become what they refer to; everything else stays."""
     if isinstance(value, Part):
         return value.build()
-    return tuple(map(build, value)) if isinstance(value, tuple) else value
+    return tuple(map(build, cast("tuple[Any, ...]", value))) if isinstance(value, tuple) else value
 
 
 def resolve(value: Any) -> Any:
     """Nested parts with all their options spelt out; everything else stays."""
     if isinstance(value, Part):
         return value.resolved()
-    return tuple(map(resolve, value)) if isinstance(value, tuple) else value
+    return tuple(map(resolve, cast("tuple[Any, ...]", value))) if isinstance(value, tuple) else value
+
+
+def as_object(data: Any, what: str) -> Mapping[str, Any]:
+    """JSON that must be an object."""
+    if not isinstance(data, Mapping):
+        raise OptionError(f"{what} must be an object, not {data!r:.80}")
+    return cast("Mapping[str, Any]", data)
 
 
 def to_json(value: Any) -> Any:
     if isinstance(value, Part):
         return value.json()
     if isinstance(value, (tuple, list)):
-        return [to_json(item) for item in value]
+        return [to_json(item) for item in cast("list[Any]", value)]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise ExportError(f"{value!r} has no registered name, so it cannot be written down")

@@ -329,7 +329,8 @@ def _blocks(columns: list[list[str]], width: int) -> Iterator[RenderableType]:
     """The first column with as many others at a time as fit."""
     from rich import box, table, text
 
-    widths = [max(len(line) for cell in column for line in cell.split("\n")) + 2 for column in columns]
+    # Each cell has a space on both sides, and one that stands for the line between columns.
+    widths = [max(len(line) for cell in column for line in cell.split("\n")) + 3 for column in columns]
     start = 1
     while start < len(columns):
         end = start + 1

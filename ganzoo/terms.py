@@ -59,7 +59,8 @@ class Criticise(Term):
         return self.divergence.critic_loss(round.scores(self.discriminator, self.generator))
 
     def check(self, networks: Mapping[str, nn.Module]) -> None:
-        _needs(self, networks, self.discriminator, self.generator)
+        require_players(self, networks, self.discriminator, self.generator)
+        _require_critic(self.divergence)
 
     def observe(self, round: Round) -> dict[str, Tensor]:
         return {"estimate": self.divergence.estimate(round.scores(self.discriminator, self.generator))}
@@ -81,7 +82,8 @@ class Fool(Term):
         return loss(round.scores(self.discriminator, self.generator))
 
     def check(self, networks: Mapping[str, nn.Module]) -> None:
-        _needs(self, networks, self.discriminator, self.generator)
+        require_players(self, networks, self.discriminator, self.generator)
+        _require_critic(self.divergence)
         if not self.saturating and type(self.divergence).non_saturating_loss is Divergence.non_saturating_loss:
             raise IncompatibleError(f"{type(self.divergence).__name__} has no non-saturating form; use saturating=true")
 
@@ -98,7 +100,7 @@ class Likelihood(Term):
         return -round.log_prob(self.generator).mean()
 
     def check(self, networks: Mapping[str, nn.Module]) -> None:
-        _needs(self, networks, self.generator)
+        require_players(self, networks, self.generator)
         network = networks[self.generator]
         if not isinstance(network, TractableGenerator):
             raise IncompatibleError(
@@ -107,9 +109,15 @@ class Likelihood(Term):
             )
 
 
-def _needs(term: Term, networks: Mapping[str, nn.Module], *players: str) -> None:
+def require_players(term: Term, networks: Mapping[str, nn.Module], *players: str) -> None:
+    """Raise `IncompatibleError` where a player that the term asks for is missing."""
     for player in players:
         if player not in networks:
             raise IncompatibleError(
                 f"{term.label} asks for the player {player!r}; this method has {', '.join(networks)}"
             )
+
+
+def _require_critic(divergence: object) -> None:
+    if not isinstance(divergence, Divergence):
+        raise IncompatibleError(f"{type(divergence).__name__} is measured on samples, without a critic")

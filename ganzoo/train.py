@@ -57,7 +57,7 @@ class Run:
     """A recipe and a seed in ``folder``.
 
     Args:
-        recipe: what to train; it must be exportable, since the run writes it down.
+        recipe: what to train.
         seed: of this run.
         folder: made if need be; one process at a time may work in it.
         device: ``auto`` is cuda, else mps, else cpu.
@@ -147,13 +147,16 @@ class Run:
 
     def _record(self, pending: list[dict[str, Tensor]]) -> dict[str, Any]:
         """The means since the last record, read from the device in one go; notes a divergence and its step."""
-        names = list(pending[0])
-        table = torch.stack([torch.stack([row[name].float() for name in names]) for row in pending]).cpu()
+        # A lazy term is not there at every step; what is observed besides belongs to no player, and is no loss.
+        names = list(dict.fromkeys(name for row in pending for name in row if "/" in name))
+        absent = torch.zeros((), device=self.device)
+        table = torch.stack([torch.stack([row.get(name, absent).float() for name in names]) for row in pending]).cpu()
+        there = torch.tensor([[name in row for name in names] for row in pending])
         bad = (~table.isfinite()).any(1)
         if bad.any() or not self.engine.finite():
             first = int(bad.int().argmax()) if bad.any() else len(pending) - 1
             self.diverged_at = self.step - len(pending) + first + 1
-        means = dict(zip(names, table.mean(0).tolist(), strict=True))
+        means = dict(zip(names, (table.sum(0) / there.sum(0)).tolist(), strict=True))
         extra = {name: float(value) for name, value in pending[-1].items() if name not in means}
         seconds = self._seconds()
         return {
@@ -246,14 +249,14 @@ class Run:
 
     def _claim(self, resume: bool) -> None:
         path = self.folder / "recipe.json"
-        definition = {"seed": self.seed, "digest": self.recipe.digest, "recipe": self.recipe.json()}
+        definition = {"seed": self.seed, "digest": self.recipe.digest, "recipe": self.recipe.record()}
         if path.exists():
-            held = json.loads(path.read_text())
+            held = definition_in(path)
             if (held["seed"], held["digest"]) != (self.seed, self.recipe.digest):
                 raise OptionError(
                     f"{self.folder} holds another run: {held['recipe']['name']}, seed {held['seed']}, definition "
                     f"{held['digest']} and not {self.recipe.digest} "
-                    f"({difference(held['recipe'], self.recipe.json())}). Choose another folder with --out"
+                    f"({difference(held['recipe'], self.recipe.record())}). Choose another folder with --out"
                 )
             if not resume:
                 raise RunError(
@@ -323,6 +326,18 @@ def pick_device(name: str) -> torch.device:
             f"there is no device {name!r} here; there is {', '.join(k for k, there in here.items() if there)}"
         )
     return torch.device(name)
+
+
+def definition_in(path: Path) -> dict[str, Any]:
+    """What a run's ``recipe.json`` says: its seed, its recipe and the recipe's digest."""
+    try:
+        held = json.loads(path.read_bytes())
+        return {key: held[key] for key in ("seed", "digest", "recipe")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path} is damaged ({type(error).__name__}: {error}), and without it nobody knows what was trained here. "
+            "Choose another folder with --out"
+        ) from None
 
 
 def difference(old: Any, new: Any, at: str = "") -> str:

@@ -67,6 +67,8 @@ class Process:
         self.log = cwd / ".output"
         self.log.mkdir(parents=True, exist_ok=True)
         self.out, self.err = (self.log / f"{time.monotonic_ns()}.{name}" for name in ("out", "err"))
+        for path in (self.out, self.err):
+            path.touch()
 
     pid: int
 
@@ -150,7 +152,7 @@ def _ganzoo(args: list[str], cwd: Path, out: Path, err: Path, file_size: int | N
     os.environ["COLUMNS"] = "240"
     os.chdir(cwd)
     for path, number in ((out, 1), (err, 2)):
-        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY)
+        descriptor = os.open(path, os.O_WRONLY)
         os.dup2(descriptor, number)
         os.close(descriptor)
     if file_size is not None:

@@ -133,7 +133,7 @@ def _check_stable(d: FDivergence, name: str) -> None:
 def _check_value(d: FDivergence, name: str) -> None:
     """The dual at the optimal critic is the divergence, no other gets above it: p = N(0, 1), q = N(.5, 1.2²)."""
     x = torch.linspace(-25, 25, 50_001, dtype=torch.float64)
-    p, q = (torch.distributions.Normal(*law) for law in x.new_tensor([[0.0, 1.0], [0.5, 1.2]]))
+    p, q = (torch.distributions.Normal(law[0], law[1]) for law in x.new_tensor([[0.0, 1.0], [0.5, 1.2]]))
     ratio, h = p.log_prob(x) - q.log_prob(x), x[1] - x[0]
 
     def value(v: Tensor) -> float:
