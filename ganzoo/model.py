@@ -8,6 +8,7 @@ used.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -47,7 +48,7 @@ class Model:
 
         The same ``seed`` gives the same samples; without one they differ from call to call.
         """
-        seed = torch.seed() & (2**63 - 1) if seed is None else seed
+        seed = secrets.randbits(63) if seed is None else seed
         if isinstance(label, int):
             label = torch.full((n,), label)
         return evaluate.sample(self.generator, n, seed, label)

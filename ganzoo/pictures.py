@@ -24,7 +24,7 @@ def draw(dataset: Dataset, x: Tensor, path: Path, title: str = "") -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_title(title, fontsize=9)
-    _style(dataset)(axes, dataset, x[x.flatten(1).isfinite().all(1)])
+    paint(axes, dataset, x)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written beside and renamed, so that a kill leaves no half picture.
     temporary = path.with_name(f".{path.name}.tmp")
@@ -32,10 +32,11 @@ def draw(dataset: Dataset, x: Tensor, path: Path, title: str = "") -> None:
     temporary.replace(path)
 
 
-def _style(dataset: Dataset) -> Any:
-    if len(dataset.shape) == 3:
-        return _images
-    return {1: _histogram, 2: _scatter}.get(math.prod(dataset.shape), _pairs)
+def paint(axes: Any, dataset: Dataset, x: Tensor) -> None:
+    """The same on matplotlib axes. Samples that are not finite are left out."""
+    style = {1: _histogram, 2: _scatter}.get(math.prod(dataset.shape), _pairs)
+    style = _images if len(dataset.shape) == 3 else style
+    style(axes, dataset, x[x.flatten(1).isfinite().all(1)])
 
 
 def _histogram(axes: Any, dataset: Dataset, x: Tensor) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -32,6 +33,9 @@ BUDGET: Final = (
     Option("ema", float, low=0.0, high=0.999999, help="decay of the generator's moving average, per step"),
     Option("evaluations", int, low=1, help="how often validation looks for the best snapshot"),
 )
+
+#: The budget said in another way: real samples seen by the first turn, which is the discriminator's where there is one.
+IMAGES: Final = Option("images", int, low=1, help="instead of steps: real samples that the first turn sees")
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,8 @@ def create_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Reci
     canonical = f"{registry().name(method_entry)}.{registry().name(dataset_entry)}"
     entry, overrides = _named(canonical), overrides or {}
     # What a named recipe says of a part is not about the part that an override puts in its place.
-    kept = {k: v for k, v in entry.overrides.items() if k.partition(".")[0] not in overrides} if entry else {}
+    replaced = {*overrides, *(["steps"] if "images" in overrides else [])}
+    kept = {k: v for k, v in entry.overrides.items() if k.partition(".")[0] not in replaced} if entry else {}
     given = {**kept, **overrides}
     own, budget, parts = _sort(method_entry, given)
 
@@ -184,6 +189,8 @@ def create_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Reci
         for player, each in method.players.items()
     }
     values = {option.name: budget.get(option.name, getattr(method, option.name)) for option in BUDGET}
+    if images := budget.get("images"):
+        values["steps"] = math.ceil(images / (values["batch_size"] * method.turns[0].repeats))
     turns = tuple(_resolved(turn) for turn in method.turns)
     overridden = dict(overrides)
     return Recipe(
@@ -198,7 +205,9 @@ def recipe_names() -> list[str]:
 
 def _sort(method: Entry, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict[str, Any]]]:
     """Overrides by whom they concern: the method, the budget, the parts (where ``""`` replaces the part itself)."""
-    budget_options = {option.name: option for option in BUDGET}
+    if "images" in given and "steps" in given:
+        raise OptionError("steps and images both say how long to train: give one of them")
+    budget_options = {option.name: option for option in (*BUDGET, IMAGES)}
     declared = {option.name: option for option in method.options}
     own: dict[str, Any] = {}
     budget: dict[str, Any] = {}
@@ -221,7 +230,7 @@ def _known_parts(name: str, method: Method, parts: Mapping[str, Mapping[str, Any
     entry = registry().find("method", name.partition(".")[0])
     for owner, options in parts.items():
         if owner not in (*method.players, "dataset") or (owner == "dataset" and "" in options):
-            known = [*(o.name for o in entry.options), *(o.name for o in BUDGET), *method.players]
+            known = [*(o.name for o in (*entry.options, *BUDGET, IMAGES)), *method.players]
             known += [f"{player}.OPTION" for player in method.players] + ["dataset.OPTION"]
             wanted = owner if "" in options else f"{owner}.{next(iter(options))}"
             raise OptionError(

@@ -124,7 +124,7 @@ class Run:
         pending: list[dict[str, Tensor]] = []
         while self.step < steps and self.diverged_at is None:
             self._draw_if_due()
-            due = (self.step + 1) % self.log_every == 0 or self.step + 1 == steps
+            due = any((self.step + 1) % every == 0 for every in (self.log_every, self.evaluate_every, steps))
             pending.append(self.engine.step(self.step, observe=due))
             self.step += 1
             if not due:
