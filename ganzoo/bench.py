@@ -7,6 +7,7 @@ stopped.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
@@ -22,16 +23,16 @@ from typing import Any, Final, cast
 from scipy import stats
 
 from ganzoo import evaluate
+from ganzoo.device import pick_device
 from ganzoo.errors import OptionError, UnknownNameError, suggest
 from ganzoo.executor import Executor, Job, Result
 from ganzoo.files import finite, write_json
-from ganzoo.metric import Metric
+from ganzoo.folder import DEFINITION, definition_in, difference, locked
 from ganzoo.plugins import registry
 from ganzoo.provenance import environment
-from ganzoo.recipe import Recipe, create_recipe, recipe_names
-from ganzoo.registry import SuiteEntry
+from ganzoo.recipe import Recipe, canonical_name, create_recipe, recipe_names
+from ganzoo.registry import SuiteEntry, normalise
 from ganzoo.report import write_card, write_report
-from ganzoo.train import definition_in, difference, pick_device
 
 FORMAT: Final = 1
 DEFAULT_SUITE: Final = "default"
@@ -53,7 +54,8 @@ def plan(names: Sequence[str] = (), suite: str | None = None, seeds: int | None 
     A name is a suite, a recipe or a shell pattern. Without a suite among them, ``suite`` (or the default one) says
     which entries a pattern chooses from and what budget they get; a recipe that is not in it keeps its own.
     """
-    suites = [name for name in names if name in registry().names("suite")]
+    known = {normalise(name) for name in registry().names("suite")}
+    suites = [name for name in names if normalise(name) in known]
     if len(suites) + (suite is not None) > 1:
         raise OptionError(f"one suite at a time, not {' and '.join([*suites, *([suite] if suite else [])])}")
     entry = cast(SuiteEntry, registry().find("suite", suite or next(iter(suites), DEFAULT_SUITE)))
@@ -64,12 +66,12 @@ def plan(names: Sequence[str] = (), suite: str | None = None, seeds: int | None 
 
 
 def _matches(pattern: str, suite: SuiteEntry) -> list[str]:
-    if found := [name for name in suite.recipes if fnmatch(name, pattern)]:
-        return found
-    if found := [name for name in recipe_names() if fnmatch(name, pattern)]:
-        return found
+    """The suite's recipes that a pattern means, or else any recipes; a name is a pattern that means itself."""
     if "." in pattern and not any(mark in pattern for mark in "*?["):
-        return [pattern]  # a recipe by a qualified name, or an error that says which half of it is unknown
+        return [canonical_name(pattern)]
+    for names in (suite.recipes, recipe_names()):
+        if found := [name for name in names if fnmatch(normalise(name), normalise(pattern))]:
+            return found
     known = [*recipe_names(), *registry().names("suite")]
     raise UnknownNameError(f"no recipe or suite matches {pattern!r}; {suggest(pattern, known)}")
 
@@ -89,10 +91,10 @@ def _budget(suite: SuiteEntry, name: str) -> dict[str, Any]:
 def jobs(todo: Plan, folder: Path, device: str) -> list[Job]:
     """One job a run, the first seeds of all recipes first; `OptionError` where the folder holds other definitions."""
     for recipe in todo.recipes:
-        held = folder / "runs" / recipe.name / "seed-0" / "recipe.json"
+        held = folder / "runs" / recipe.name / "seed-0" / DEFINITION
         if held.exists() and (old := definition_in(held))["digest"] != recipe.digest:
             raise OptionError(
-                f"{folder} holds {recipe.name} with another definition ({difference(old['recipe'], recipe.json())}). "
+                f"{folder} holds {recipe.name} with another definition ({difference(old['recipe'], recipe.record())}). "
                 "Choose another folder with --out"
             )
     return [
@@ -117,6 +119,20 @@ def bench(
 
     ``found`` hears how many runs were done before, ``listen`` the records of the others, ``ended`` their results.
     """
+    with locked(folder):
+        return _bench(todo, folder, executor, device, workers, listen, ended, found)
+
+
+def _bench(
+    todo: Plan,
+    folder: Path,
+    executor: Executor,
+    device: str,
+    workers: int,
+    listen: Callable[[Job, Mapping[str, Any]], None],
+    ended: Callable[[Job, Result], None],
+    found: Callable[[int], None],
+) -> dict[str, Any]:
     started, before = time.monotonic(), _seconds_before(folder)
     everything = jobs(todo, folder, device)
     results = {job: result for job in everything if (result := job.result())}
@@ -127,6 +143,8 @@ def bench(
             ended(job, result)
     finally:
         seconds = before + time.monotonic() - started
+        # By seed and not as they ended; what ended unheard while all of it was stopped counts too.
+        results = {job: result for job in everything if (result := results.get(job) or job.result())}
         board = leaderboard(todo, folder, results, seconds, workers, device)
         _publish(board, folder)
     return board
@@ -135,7 +153,7 @@ def bench(
 def _seconds_before(folder: Path) -> float:
     try:
         return json.loads((folder / "leaderboard.json").read_bytes())["wall_seconds"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return 0.0
 
 
@@ -152,7 +170,7 @@ def leaderboard(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "suite": todo.suite,
         "seeds": todo.seeds,
-        "environment": environment(pick_device(device)),
+        "environment": _environment([r["environment"] for r in results.values() if "environment" in r], device),
         "wall_seconds": round(seconds, 1),
         "jobs": workers,
         "peak_memory_mib": max(peaks, default=None),
@@ -165,10 +183,16 @@ def leaderboard(
     return finite(board)
 
 
+def _environment(of_runs: list[dict[str, Any]], device: str) -> dict[str, Any]:
+    """That of the runs; where they were made under several, each value that occurred."""
+    here = environment(pick_device(device))
+    occurred = {key: dict.fromkeys(str(each[key]) for each in of_runs if each.get(key)) for key in here}
+    return {key: value if key == "plugins" else ", ".join(occurred[key]) or value for key, value in here.items()}
+
+
 def _described(name: str) -> dict[str, Any]:
-    entry = registry().find("metric", name)
-    metric: Metric = entry.create({})
-    return {"unit": metric.unit, "better": metric.better, "summary": entry.summary}
+    metric = evaluate.metrics()[name]
+    return {"unit": metric.unit, "better": metric.better, "summary": registry().find("metric", name).summary}
 
 
 def _floor(dataset: Any) -> dict[str, Any]:
@@ -176,7 +200,7 @@ def _floor(dataset: Any) -> dict[str, Any]:
 
 
 def _entry(recipe: Recipe, folder: Path, runs: list[tuple[Job, Result]]) -> dict[str, Any]:
-    keep = ("seed", "status", "step", "diverged_at", "best_step", "seconds", "steps_per_second", "error")
+    keep = ("seed", "status", "step", "diverged_at", "best_step", "seconds", "steps_per_second", "error", "when")
     paper = recipe.paper
     measured = [result["metrics"] for _, result in runs if result.get("metrics")]
     names = [name for name in registry().names("metric") if any(name in each for each in measured)]
@@ -185,7 +209,7 @@ def _entry(recipe: Recipe, folder: Path, runs: list[tuple[Job, Result]]) -> dict
         "method": recipe.method,
         "dataset": recipe.dataset.name,
         "digest": recipe.digest,
-        "definition": recipe.json(),
+        "definition": recipe.record(),
         "overrides": dict(recipe.overridden),
         "paper": {**asdict(paper), "bibtex": paper.bibtex()} if paper else None,
         "expected": [asdict(each) for each in recipe.expected],
@@ -221,10 +245,10 @@ def interval(values: Iterable[float | None]) -> dict[str, Any]:
 
 
 def _curves(job: Job) -> dict[str, Any]:
-    try:
-        records = [json.loads(line) for line in (job.folder / "log.jsonl").read_text().splitlines()]
-    except (OSError, ValueError):
-        records = []
+    records: list[dict[str, Any]] = []
+    with contextlib.suppress(OSError, ValueError):  # the last line may be torn
+        for line in (job.folder / "log.jsonl").read_text().splitlines():
+            records.append(json.loads(line))
     logged = [record for record in records if "losses" in record]
     thin = logged[:: max(1, len(logged) // POINTS)]
     names = dict.fromkeys(name for record in thin for name in (*record["losses"], *record.get("observed", {})))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from ganzoo.errors import GanzooError, UnknownNameError, suggest
-from ganzoo.plugins import registry
-from ganzoo.recipe import create_recipe, recipe_names
-from ganzoo.registry import KINDS
+from ganzoo.errors import GanzooError
+from ganzoo.plugins import find_any, registry
+from ganzoo.recipe import canonical_name, create_recipe, recipe_names
+from ganzoo.registry import KINDS, Entry
 from ganzoo.testing import check_entry, check_recipe
 from ganzoo.train import Run
 
@@ -39,23 +39,18 @@ Check = tuple[str, Callable[[], None]]
 
 
 def _everything() -> list[Check]:
-    entries = [check for kind in KINDS for name in registry().names(kind) for check in _entries(kind, name)]
+    entries = [_entry(entry) for kind in KINDS for entry in registry().all(kind)]
     return entries + [_recipe(name) for name in recipe_names()]
 
 
 def _named(name: str) -> list[Check]:
     if "." in name:
-        return [_recipe(name)]
-    kinds = [kind for kind in KINDS if name in registry().names(kind)]
-    if not kinds:
-        known = [each for kind in KINDS for each in registry().names(kind)]
-        raise UnknownNameError(f"nothing is called {name!r}; {suggest(name, [*known, *recipe_names()])}")
-    return [check for kind in kinds for check in _entries(kind, name)]
+        return [_recipe(canonical_name(name))]  # a misspelt name is no failed check
+    return [_entry(entry) for entry in find_any(name)]
 
 
-def _entries(kind: str, name: str) -> list[Check]:
-    entry = registry().find(kind, name)
-    return [(f"{kind} {name}", lambda: check_entry(entry))]
+def _entry(entry: Entry) -> Check:
+    return f"{entry.kind} {entry.name}", lambda: check_entry(entry)
 
 
 def _recipe(name: str) -> Check:

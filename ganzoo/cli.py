@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -216,6 +217,7 @@ def bench(
     workers = jobs or cores()
     entry = registry().find("executor", executor)
     where = entry.create({"jobs": workers} if "jobs" in {option.name for option in entry.options} else {})
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is an interruption too
     try:
         with BenchProgress(len(todo.recipes) * todo.seeds, quiet=as_json) as progress:
             board = benching.bench(
@@ -310,7 +312,7 @@ def _recipe(name: str, options: tuple[str, ...]) -> Recipe:
         budget = _parsed(options)
         try:
             data = json.loads(Path(name).read_bytes())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise OptionError(f"{name} cannot be read as a recipe: {error}") from None
         return Recipe.parse({**data, **budget} if isinstance(data, dict) else data).check()
     return create_recipe(name, _parsed(options))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, final
 
 import torch
 from torch import Tensor
@@ -44,23 +45,42 @@ def log_prob(generator: TractableGenerator, x: Tensor) -> Tensor:
 
 
 def evaluate(generator: Generator, dataset: Dataset, seed: int) -> dict[str, Score]:
-    """Every registered metric that applies, on the held-out part."""
-    fake = sample(generator, SAMPLES, derive(seed, "evaluation"))
-    density = partial(log_prob, generator) if isinstance(generator, TractableGenerator) else None
+    """Every registered metric that applies, on the held-out part.
+
+    A generator that reads labels gets them as often as the train part has them, and is judged by its samples alone:
+    what it can say is the density under a label, not ``p_G``.
+    """
+    seed = derive(seed, "evaluation")
+    fake = sample(generator, _size(dataset), seed, _labels(dataset, _size(dataset), seed))
+    density = None
+    if isinstance(generator, TractableGenerator) and fake.label is None:
+        density = partial(log_prob, generator)
     return measure(metrics(), dataset, fake, density)
 
 
 def floor(dataset: Dataset) -> dict[str, Score]:
-    """What real data scores: the validation part passed off as generated.
+    """What real data scores: as many samples of the validation part, passed off as generated.
 
     It is judged by its samples, as a generator without a density is; metrics of a likelihood get the true density.
     """
-    real = dataset.part("validation").take(slice(SAMPLES))
+    real = dataset.part("validation").take(slice(_size(dataset)))
     scores = measure(metrics(), dataset, real)
     if isinstance(dataset, TractableDataset):
         likelihood = {name: metric for name, metric in metrics().items() if name not in scores}
         scores |= measure(likelihood, dataset, real, dataset.log_prob)
     return scores
+
+
+def _size(dataset: Dataset) -> int:
+    """Samples to judge by: no more than the real data can be judged by themselves."""
+    return min(SAMPLES, len(dataset.part("validation").x), len(dataset.part("held-out").x))
+
+
+def _labels(dataset: Dataset, n: int, seed: int) -> Tensor | None:
+    label = dataset.part("train").label
+    if label is None:
+        return None
+    return label[torch.randint(len(label), (n,), generator=torch.Generator().manual_seed(seed))]
 
 
 def measure(
@@ -70,18 +90,47 @@ def measure(
     density: Callable[[Tensor], Tensor] | None = None,
     part: PartName = "held-out",
 ) -> dict[str, Score]:
-    """Scores by metric, of those that apply."""
+    """Scores by metric, of those that apply. One that fails has no value and says why; the others do not suffer."""
     evidence = Evidence(dataset, fake, dataset.part(part), density, seed=derive(0, "metric"))
-    return {name: metric(evidence) for name, metric in chosen.items() if metric.applies(evidence)}
+    scores: dict[str, Score] = {}
+    for name, metric in chosen.items():
+        try:
+            if metric.applies(evidence):
+                scores[name] = metric(evidence)
+        except Exception as error:
+            scores[name] = Score(math.nan, f"failed: {type(error).__name__}: {error}")
+    return scores
+
+
+@final
+class _Broken(Metric):
+    """Stands for a metric that cannot be made, so that the report says so."""
+
+    unit = ""
+
+    def __init__(self, why: Exception) -> None:
+        self.why = why
+
+    def applies(self, evidence: Evidence) -> bool:
+        raise self.why
+
+    def __call__(self, evidence: Evidence) -> Score:
+        raise self.why
 
 
 def metrics() -> dict[str, Metric]:
     """Every registered metric with its default options."""
-    return {name: registry().find("metric", name).create({}) for name in registry().names("metric")}
+    found: dict[str, Metric] = {}
+    for name in registry().names("metric"):
+        try:
+            found[name] = registry().find("metric", name).create({})
+        except Exception as error:
+            found[name] = _Broken(error)
+    return found
 
 
 def validation(generator: Generator, dataset: Dataset, seed: int) -> float:
-    """The number by which snapshots are compared: lower is better."""
-    fake = sample(generator, SAMPLES, derive(seed, "validation"))
-    metric: Metric = registry().find("metric", SELECTION).create({})
-    return measure({SELECTION: metric}, dataset, fake, part="validation")[SELECTION].value
+    """The number by which snapshots are compared: lower is better; not a number where it cannot be measured."""
+    seed = derive(seed, "validation")
+    fake = sample(generator, _size(dataset), seed, _labels(dataset, _size(dataset), seed))
+    return measure({SELECTION: metrics()[SELECTION]}, dataset, fake, part="validation")[SELECTION].value

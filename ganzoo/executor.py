@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import multiprocessing
 import os
-import resource
+import pickle
+import signal
 import sys
 import traceback
 from abc import ABC, abstractmethod
@@ -21,9 +24,10 @@ from typing import Any, final
 import torch
 
 from ganzoo import model
-from ganzoo.errors import GanzooError
+from ganzoo.errors import ExportError, GanzooError
 from ganzoo.evaluate import evaluate
 from ganzoo.files import write_json
+from ganzoo.folder import locked
 from ganzoo.plugins import host
 from ganzoo.provenance import environment
 from ganzoo.recipe import Recipe
@@ -55,41 +59,51 @@ class Job:
             found = json.loads((self.folder / RESULT).read_bytes())
         except (OSError, ValueError):
             return None
-        return found if (found.get("digest"), found.get("seed")) == (self.recipe.digest, self.seed) else None
+        mine = isinstance(found, dict) and (found.get("digest"), found.get("seed")) == (self.recipe.digest, self.seed)
+        return found if mine else None
 
 
 def carry_out(job: Job, listen: Listener = lambda record: None, *, resume: bool = True) -> Result:
-    """Train, measure on the held-out part, export the model, and write ``result.json``; done before, it is only
-    read."""
+    """Train, measure on the held-out part, export, and write ``result.json``; if that is there, it is only read."""
     if resume and (found := job.result()):
         return found
-    run = Run(
-        job.recipe,
-        job.seed,
-        job.folder,
-        device=job.device,
-        draw=job.draw,
-        checkpoint_seconds=job.checkpoint_seconds,
-        patience=job.patience,
-    )
-    outcome = run.train(resume=resume, listen=listen)
-    result: Result = {"recipe": job.recipe.name, "digest": job.recipe.digest, "seed": job.seed, **asdict(outcome)}
-    result |= {
-        "environment": environment(run.device),
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "metrics": {},
-    }
-    if outcome.status == "interrupted":
+    with locked(job.folder, job.patience):
+        run = Run(
+            job.recipe,
+            job.seed,
+            job.folder,
+            device=job.device,
+            draw=job.draw,
+            checkpoint_seconds=job.checkpoint_seconds,
+        )
+        outcome = run.train(resume=resume, listen=listen)
+        result: Result = {
+            "recipe": job.recipe.name,
+            "digest": job.recipe.digest,
+            "seed": job.seed,
+            **asdict(outcome),
+            "environment": environment(run.device),
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "metrics": {},
+        }
+        if outcome.status == "interrupted":
+            return result
+        if outcome.status == "finished":
+            result["metrics"] = _measured(run, job.seed)
+            export(job, run, result)
+        result["peak_memory_mib"] = _peak_memory()
+        write_json(job.folder / RESULT, result)
         return result
-    if outcome.status == "finished":
-        result["metrics"] = _measured(run, job.seed)
-        export(job, run, result)
-    result["peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _RSS_PER_MIB, 1)
-    write_json(job.folder / RESULT, result)
-    return result
 
 
-_RSS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
+def _peak_memory() -> float | None:
+    """Of this process, in MiB; none where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def _measured(run: Run, seed: int) -> dict[str, Any]:
@@ -98,21 +112,23 @@ def _measured(run: Run, seed: int) -> dict[str, Any]:
     return {
         name: {"last": score.value, "best": best[name].value, "how": score.how, "detail": dict(score.detail)}
         for name, score in last.items()
+        if name in best
     }
 
 
 def export(job: Job, run: Run, result: Result) -> None:
     """The model of a finished run: the last step's averaged generator, never the best one."""
-    needed = {p.network.entry.distribution for p in job.recipe.players.values()}
     provenance = {
         "seed": job.seed,
         "step": result["step"],
         "weights": "last step, exponential moving average",
         "environment": result["environment"],
-        "needs": {name: version for name, version in result["environment"]["plugins"].items() if name in needed},
         "metrics": {name: value["last"] for name, value in result["metrics"].items()},
     }
-    model.export(job.folder / "model", job.recipe, run.generator("last"), provenance)
+    try:
+        model.export(job.folder / "model", job.recipe, run.generator("last"), provenance)
+    except ExportError as error:  # what was measured is worth keeping all the same
+        result["no_model"] = str(error)
 
 
 class Executor(ABC):
@@ -148,7 +164,11 @@ class LocalProcesses(Executor):
             while waiting or running:
                 while waiting and len(running) < self.jobs:
                     job = waiting.pop(0)
-                    connection, process = _start(context, job)
+                    try:
+                        connection, process = _start(context, job)
+                    except (TypeError, AttributeError, pickle.PicklingError) as error:
+                        yield job, {"status": "failed", "error": f"it cannot travel to another process: {error}"}
+                        continue
                     running[connection] = job, process
                 for connection in wait(list(running)):
                     assert isinstance(connection, Connection)
@@ -158,11 +178,13 @@ class LocalProcesses(Executor):
                         listen(job, content)
                     else:
                         del running[connection]
+                        connection.close()
                         process.join()
                         yield job, content
         finally:
-            for _, process in running.values():  # interrupted: each writes a checkpoint and ends
+            for connection, (_, process) in running.items():  # interrupted: each writes a checkpoint and ends
                 process.terminate()
+                connection.close()  # whoever waits to be heard must not wait for ever
             for _, process in running.values():
                 process.join()
 
@@ -194,12 +216,18 @@ def _receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
 
 def _child(job: Job, connection: Connection) -> None:
     torch.set_num_threads(1)
-    host()  # plugins say what they have to say before the job's own messages
+    with contextlib.redirect_stderr(io.StringIO()):
+        host()  # whoever started this has said already which plugins are broken
+
+    def tell(record: Mapping[str, Any]) -> None:
+        try:
+            connection.send(("record", dict(record)))
+        except OSError:  # nobody listens any more: stop as if asked to, with a checkpoint
+            os.kill(os.getpid(), signal.SIGTERM)
+
     try:
         with _one_thread():
-            result = carry_out(job, lambda record: connection.send(("record", dict(record))))
-    except BrokenPipeError:  # nobody is left to tell
-        os._exit(1)
+            result = carry_out(job, tell)
     except GanzooError as error:
         result = {"status": "failed", "error": str(error)}
     except KeyboardInterrupt:
@@ -207,7 +235,8 @@ def _child(job: Job, connection: Connection) -> None:
     except Exception as error:
         trace = traceback.format_exc()
         result = {"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": trace}
-    connection.send(("result", result))
+    with contextlib.suppress(OSError):
+        connection.send(("result", result))
 
 
 def _one_thread() -> Any:

@@ -116,6 +116,18 @@ class Round:
         self._check()
         return self._networks[discriminator](x, c, params=params)
 
+    def generate(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        *,
+        generator: str = GENERATOR,
+        params: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Fresh samples from a given source: a cycle back to where an image came from, say."""
+        self._check()
+        return self._networks[generator](z, c, params=params)
+
     def log_prob(self, generator: str = GENERATOR) -> Tensor:
         """``log p_G`` of the real batch, ``(n,)``."""
         x, c = self._real
@@ -163,6 +175,8 @@ class Weighted:
         )
 
     def __rmul__(self, factor: float) -> Weighted:
+        if not isinstance(self.weight, (int, float)):
+            raise UsageError(f"the weight of {self.label} follows a schedule: scale the schedule instead")
         return replace(self, weight=factor * self.weight)
 
     def __add__(self, other: Any) -> Sum:
@@ -190,14 +204,22 @@ class Sum:
     def __add__(self, other: Any) -> Sum:
         return Sum((*self.terms, *Sum.of(other).terms))
 
+    @property
+    def labels(self) -> list[str]:
+        """What logs call each term; the second of a name is numbered, whether or not the first is due."""
+        labels = [w.label for w in self.terms]
+        return [f"{x}-{labels[:i].count(x) + 1}" if x in labels[:i] else x for i, x in enumerate(labels)]
+
+    def __rmul__(self, factor: float) -> Sum:
+        return Sum(tuple(factor * w for w in self.terms))
+
     def __call__(self, round: Round) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and each term's own unweighted value by its label."""
         due = [w for w in self.terms if round.step % w.every == 0]
         values = [w.term(round) for w in due]
         strong = [w.strength(round.step, round.steps) * value for w, value in zip(due, values, strict=True)]
-        labels = [w.label for w in due]
-        numbered = [f"{x}-{labels[:i].count(x) + 1}" if x in labels[:i] else x for i, x in enumerate(labels)]
-        return functools.reduce(operator.add, strong), dict(zip(numbered, values, strict=True))
+        names = [name for w, name in zip(self.terms, self.labels, strict=True) if round.step % w.every == 0]
+        return functools.reduce(operator.add, strong), dict(zip(names, values, strict=True))
 
 
 @dataclass(frozen=True)

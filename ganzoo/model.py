@@ -11,9 +11,10 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, final
 
 import safetensors
 import safetensors.torch
@@ -22,56 +23,81 @@ from torch import Tensor
 
 from ganzoo import evaluate
 from ganzoo.dataset import Batch, Dataset
+from ganzoo.device import pick_device
 from ganzoo.errors import IncompatibleError, ModelError, OptionError
 from ganzoo.files import atomic_write, sha256, write_json
 from ganzoo.generator import Generator, TractableGenerator
 from ganzoo.recipe import Recipe
-from ganzoo.registry import as_object
-from ganzoo.train import pick_device
+from ganzoo.registry import Part, as_object
 
 FORMAT: Final = 1
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained generator, its recipe, and ``config``: where and how it came to be."""
+    """A trained generator, and ``config``: its recipe, and where and how it came to be."""
 
     generator: Generator
-    recipe: Recipe
     config: Mapping[str, Any]
 
-    def sample(self, n: int, *, seed: int | None = None, label: int | Tensor | None = None) -> Batch:
-        """``n`` samples ``x (n, *shape)`` on the CPU, with the labels they were made for where the generator reads
-        labels.
+    @property
+    def name(self) -> str:
+        """Its recipe's."""
+        return self.config["recipe"]["name"]
 
-        The same ``seed`` gives the same samples; without one they differ from call to call.
-        """
-        seed = secrets.randbits(63) if seed is None else seed
-        if isinstance(label, int):
-            label = torch.full((n,), label)
-        return evaluate.sample(self.generator, n, seed, label)
+    @cached_property
+    def recipe(self) -> Recipe:
+        """How to train it again, which can need plugins that sampling does not."""
+        return Recipe.parse(self.config["recipe"])
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """``log p_G(x)`` in nats, ``(n,)``; `IncompatibleError` where the generator's density cannot be written
-        down."""
-        if not isinstance(self.generator, TractableGenerator):
-            raise IncompatibleError(
-                f"{self.recipe.name} has no likelihood: {type(self.generator).__name__} can only be sampled"
-            )
-        return evaluate.log_prob(self.generator, x)
-
+    @cached_property
     def dataset(self) -> Dataset:
         """What it was trained on."""
-        return self.recipe.dataset.build()
+        return Part.parse(self.config["recipe"]["dataset"], "dataset").build()
+
+    def sample(self, n: int, *, seed: int | None = None, label: int | Tensor | None = None) -> Batch:
+        """``n`` samples ``x (n, *shape)`` on the CPU, with the labels they were made for where there are any.
+
+        The same ``seed`` gives the same samples; without one they differ from call to call. ``label`` asks for one
+        label, or for one each, ``(n,)``.
+        """
+        seed = secrets.randbits(63) if seed is None else seed
+        return evaluate.sample(self.generator, n, seed, None if label is None else self._labels(n, label))
+
+    def _labels(self, n: int, label: int | Tensor) -> Tensor:
+        if self.generator.source(1, torch.Generator(next(self.generator.parameters()).device))[1] is None:
+            raise IncompatibleError(f"{self.name} reads no label: its {type(self.generator).__name__} ignores it")
+        labels = torch.as_tensor(label).expand(n) if isinstance(label, int) else label
+        classes = self.dataset.classes or 0
+        if len(labels) != n or int(labels.min()) < 0 or int(labels.max()) >= classes:
+            raise OptionError(f"label must be one of 0 to {classes - 1}, or {n} of them, not {label}")
+        return labels
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """``log p_G(x)`` in nats, ``(n,)``; `IncompatibleError` where the generator has no density."""
+        if not isinstance(self.generator, TractableGenerator):
+            raise IncompatibleError(
+                f"{self.name} has no likelihood: {type(self.generator).__name__} can only be sampled"
+            )
+        return evaluate.log_prob(self.generator, x)
 
 
 def export(folder: Path, recipe: Recipe, generator: Generator, provenance: Mapping[str, Any]) -> None:
     """Write ``config.json`` and ``model.safetensors``. ``provenance`` says seed, step, versions and so on."""
+    network = recipe.players[recipe.model].network
+    config = {
+        "library_name": "ganzoo",
+        "format": FORMAT,
+        "needs": {network.entry.distribution: network.entry.version},
+        "generator": network.json(),
+        "recipe": recipe.json(),
+        **provenance,
+    }
     data = safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in generator.state_dict().items()})
     atomic_write(folder / WEIGHTS, data)
-    config = {"library_name": "ganzoo", "format": FORMAT, "recipe": recipe.json(), **provenance}
     write_json(folder / CONFIG, {**config, "sha256": {WEIGHTS: sha256(data)}})
 
 
@@ -88,6 +114,8 @@ def load(path: str | PathLike[str], *, device: str = "cpu") -> Model:
     try:
         config = as_object(json.loads((folder / CONFIG).read_bytes()), CONFIG)
         sums = as_object(config.get("sha256", {}), "sha256")
+        generator = as_object(config.get("generator", {}), "generator")
+        as_object(as_object(config.get("recipe"), "recipe").get("dataset"), "the recipe's dataset")
         data = (folder / WEIGHTS).read_bytes()
     except FileNotFoundError as error:
         raise ModelError(f"{folder} holds no model: {Path(str(error.filename)).name} is missing") from None
@@ -97,27 +125,29 @@ def load(path: str | PathLike[str], *, device: str = "cpu") -> Model:
         raise ModelError(f"{folder / CONFIG} is not a ganzoo model of format {FORMAT}")
     if sha256(data) != sums.get(WEIGHTS):
         raise ModelError(f"{folder / WEIGHTS} is damaged: its checksum is not the one in {CONFIG}")
-    recipe = Recipe.parse(config.get("recipe"))
-    return Model(_generator(folder / WEIGHTS, recipe, data).to(pick_device(device)), recipe, config)
+    part = Part.parse({**generator, "kind": "generator"}, "generator")
+    return Model(_weighted(part, data, folder).to(pick_device(device)), config)
 
 
-def _generator(path: Path, recipe: Recipe, data: bytes) -> Generator:
-    """The recipe's generator with these weights; shapes are compared before anything is allocated."""
-    with torch.device("meta"):
-        made = {name: net for name, net in recipe.networks().items() if isinstance(net, Generator)}
-    player, imagined = next(iter(made.items()))
+def _weighted(part: Part, data: bytes, folder: Path) -> Generator:
+    """The generator with these weights; shapes are compared before anything is allocated."""
+    try:
+        with torch.device("meta"):
+            imagined: Generator = part.build()
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:  # of sizes that no tensor has
+        raise ModelError(f"{folder / CONFIG}: its generator cannot be built: {error}") from None
     wanted = {name: (tuple(t.shape), t.dtype) for name, t in imagined.state_dict().items()}
     try:
         weights = safetensors.torch.load(data)
-    except safetensors.SafetensorError as error:
-        raise ModelError(f"{path} is no safetensors file: {error}") from None
+    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{folder / WEIGHTS} is no safetensors file: {error}") from None
     found = {name: (tuple(t.shape), t.dtype) for name, t in weights.items()}
     if found != wanted:
         odd = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))[0]
         raise ModelError(
-            f"{path} does not fit its recipe: {odd} is {found.get(odd)}, the recipe wants {wanted.get(odd)}"
+            f"{folder / WEIGHTS} does not fit its {CONFIG}: {odd} is {found.get(odd)}, and should be {wanted.get(odd)}"
         )
     with torch.random.fork_rng(devices=[]):  # loading must not disturb the caller's random state
-        generator: Generator = recipe.players[player].network.build()
+        generator: Generator = part.build()
     generator.load_state_dict(weights)
     return generator.eval().requires_grad_(False)

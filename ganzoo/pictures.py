@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganzoo.dataset import Dataset, TractableDataset
+from ganzoo.files import atomic_write
 
 SHOWN: Final = 2_000
 INK: Final = "#c2410c"
@@ -25,11 +27,9 @@ def draw(dataset: Dataset, x: Tensor, path: Path, title: str = "") -> None:
     axes = figure.add_subplot()
     axes.set_title(title, fontsize=9)
     paint(axes, dataset, x)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and renamed, so that a kill leaves no half picture.
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", metadata={"Software": None})
-    temporary.replace(path)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", metadata={"Software": None})
+    atomic_write(path, drawn.getvalue())
 
 
 def paint(axes: Any, dataset: Dataset, x: Tensor) -> None:

@@ -7,8 +7,10 @@ A plugin that cannot be imported, has a wrong hook or raises in one costs only i
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -17,11 +19,12 @@ from typing import Any
 import pluggy
 
 from ganzoo import hookspecs
-from ganzoo.errors import PluginError
+from ganzoo.errors import PluginError, UnknownNameError, suggest
 from ganzoo.hookspecs import HOOKS
-from ganzoo.registry import Entry, RecipeEntry, Registry, SuiteEntry, normalise
+from ganzoo.registry import KINDS, Entry, Option, RecipeEntry, Registry, SuiteEntry, normalise
 
 GROUP = "ganzoo"
+NAME = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*", re.IGNORECASE)
 
 
 @dataclass
@@ -58,6 +61,7 @@ class Host:
             for kind, hook in HOOKS.items():
                 phase = hook
                 found += [(kind, entry) for entry in _entries(getattr(self.manager.hook, hook), name, kind)]
+            _check_unique(found)
             # Only a plugin whose every hook answered gets in: half a plugin would be harder to explain than none.
             plugin.entries = [self.registry.adopt(k, e, plugin.distribution, plugin.version) for k, e in found]
         except (Exception, SystemExit) as error:
@@ -80,7 +84,7 @@ class Host:
         for implementation in getattr(self.manager.hook, event).get_hookimpls():
             try:
                 implementation.function(*(what[name] for name in implementation.argnames))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 print(f"ganzoo: plugin {implementation.plugin_name} raised in {event}: {error!r}", file=sys.stderr)
 
 
@@ -108,9 +112,25 @@ def _entries(caller: pluggy.HookCaller, plugin: str, kind: str) -> Iterator[Entr
         for entry in found:
             if not isinstance(entry, expected):
                 raise PluginError(f"{caller.name} must return {expected.__name__} objects, not {entry!r:.80}")
-            if not isinstance(entry.name, str) or not entry.name:
-                raise PluginError(f"{caller.name} returned an entry without a name: {entry!r:.80}")
+            _check_entry(entry, caller.name, dots=kind == "recipe")
             yield entry
+
+
+def _check_entry(entry: Any, hook: str, *, dots: bool) -> None:
+    """What is not of its type would raise later, and in somebody else's hands."""
+    name = entry.name if isinstance(entry.name, str) else ""
+    if not all(NAME.fullmatch(piece) for piece in (name.split(".") if dots else [name])):
+        raise PluginError(f"{hook}: {entry.name!r:.80} is no name: letters, digits, and single - or _ between them")
+    if not isinstance(entry.target, str) or not isinstance(entry.summary, str):
+        raise PluginError(f"{hook}: the target and the summary of {name} must be strings")
+    if not isinstance(entry.options, tuple) or not all(isinstance(option, Option) for option in entry.options):
+        raise PluginError(f"{hook}: the options of {name} must be a tuple of Option objects, not {entry.options!r:.80}")
+
+
+def _check_unique(found: list[tuple[str, Entry]]) -> None:
+    names = [(kind, normalise(entry.name)) for kind, entry in found]
+    if twice := {f"{kind} {name}" for kind, name in names if names.count((kind, name)) > 1}:
+        raise PluginError(f"it registers more than once: {', '.join(sorted(twice))}")
 
 
 def _failure(plugin: Plugin, phase: str, error: BaseException) -> str:
@@ -131,3 +151,15 @@ def host() -> Host:
 
 def registry() -> Registry:
     return host().registry
+
+
+def find_any(name: str) -> list[Entry]:
+    """Every entry of that name, of whatever kind; `UnknownNameError` if there is none."""
+    found: list[Entry] = []
+    for kind in KINDS:
+        with suppress(UnknownNameError):
+            found.append(registry().find(kind, name))
+    if not found:
+        known = [each for kind in KINDS for each in registry().names(kind)]
+        raise UnknownNameError(f"nothing is called {name!r}; {suggest(name, known)}")
+    return found

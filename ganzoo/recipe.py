@@ -17,9 +17,10 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from ganzoo.dataset import Dataset
+from ganzoo.dataset import Batch, Dataset
 from ganzoo.errors import ExportError, IncompatibleError, OptionError, suggest
-from ganzoo.game import Sum, Turn, Weighted
+from ganzoo.game import GENERATOR, Sum, Turn, Weighted
+from ganzoo.generator import Generator
 from ganzoo.plugins import registry
 from ganzoo.registry import Entry, Expected, Option, Paper, Part, RecipeEntry, as_object, resolve, to_json
 
@@ -81,6 +82,12 @@ class Recipe:
         return self.name.partition(".")[0]
 
     @property
+    def model(self) -> str:
+        """The player that is exported: the one called ``generator``, or else the first generator by name."""
+        makers = sorted(name for name, player in self.players.items() if player.network.kind == "generator")
+        return GENERATOR if GENERATOR in makers or not makers else makers[0]
+
+    @property
     def paper(self) -> Paper | None:
         """The method's."""
         return registry().find("method", self.method).paper
@@ -139,20 +146,46 @@ class Recipe:
 
     def check(self) -> Recipe:
         """Raise `IncompatibleError` where parts do not fit, without allocating anything; else return itself."""
+        try:
+            self._check()
+        except IncompatibleError as error:
+            raise IncompatibleError(f"{self.name}: {error}") from None
+        return self
+
+    def _check(self) -> None:
+        players = [turn.player for turn in self.turns]
+        if not players:
+            raise IncompatibleError("it has no turns")
+        if unknown := set(players) - set(self.players):
+            raise IncompatibleError(f"a turn is of {min(unknown)!r}; players: {', '.join(self.players)}")
+        if self.simultaneous and (len(set(players)) < len(players) or any(turn.repeats > 1 for turn in self.turns)):
+            raise IncompatibleError("in a simultaneous game each player moves once, with repeats=1")
+        dataset: Dataset = self.dataset.build()
+        for name, player in self.players.items():
+            classes = player.network.options.get("classes")
+            if classes and classes != dataset.classes:
+                raise IncompatibleError(f"{name}.classes={classes}, but the data have {dataset.classes or 'no'} labels")
         with torch.device("meta"):
             networks = self.networks()
+        label = torch.zeros(2, dtype=torch.long) if dataset.classes else None
+        for network in networks.values():
+            _check_shape(network, Batch(torch.zeros(2, *dataset.shape), label))
         for turn in self.turns:
-            if turn.player not in self.players:
-                raise IncompatibleError(
-                    f"{self.name}: a turn is of {turn.player!r}; players: {', '.join(self.players)}"
-                )
             for weighted in turn.built().losses:
                 if hasattr(weighted.term, "check"):
-                    try:
-                        weighted.term.check(networks)
-                    except IncompatibleError as error:
-                        raise IncompatibleError(f"{self.name}: {error}") from None
-        return self
+                    weighted.term.check(networks)
+
+
+def _check_shape(network: nn.Module, real: Batch) -> None:
+    """A generator must make what a sample is; tried on the meta device, where nothing is computed."""
+    if not isinstance(network, Generator):
+        return
+    z, c = network.source(2, torch.Generator().manual_seed(0), real)
+    with torch.no_grad():
+        made = network(z.to("meta"), None if c is None else c.to("meta"))
+    if made.shape != real.x.shape:
+        shapes = f"{tuple(made.shape[1:])}, and the data's is {tuple(real.x.shape[1:])}"
+        raise IncompatibleError(f"{type(network).__name__} makes samples of shape {shapes}")
 
 
 def create_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -161,41 +194,66 @@ def create_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Reci
     An override is a budget option (``steps``), an option of the method (``divergence``), one of a part
     (``generator.hidden``, ``dataset.std``), or replaces a player's network (``generator=gmm``).
     """
-    method_name, dot, dataset_name = name.partition(".")
-    if not dot:
-        raise OptionError(f"{name!r} is not a recipe: recipes are named method.dataset, like js-gan.ring")
-    method_entry = registry().find("method", method_name)
-    dataset_entry = registry().find("dataset", dataset_name)  # an unknown dataset is named before any option is
-    canonical = f"{registry().name(method_entry)}.{registry().name(dataset_entry)}"
-    entry, overrides = _named(canonical), overrides or {}
-    # What a named recipe says of a part is not about the part that an override puts in its place.
-    replaced = {*overrides, *(["steps"] if "images" in overrides else [])}
-    kept = {k: v for k, v in entry.overrides.items() if k.partition(".")[0] not in replaced} if entry else {}
-    given = {**kept, **overrides}
-    own, budget, parts = _sort(method_entry, given)
-
+    canonical, method_entry, dataset_entry = _found(name)
+    overrides = dict(overrides or {})
+    own, budget, parts = _sort(method_entry, _with_named(canonical, method_entry, dataset_entry, overrides))
     method: Method = method_entry.create(own)
-    _known_parts(name, method, parts)
-    dataset_part = Part("dataset", dataset_name, parts.pop("dataset", {})).resolved()
-    dataset: Dataset = dataset_part.build()
-    fitted = {attribute: getattr(dataset, attribute, None) for attribute in _fits()}
-    players = {
-        player: replace(
-            each,
-            network=_network(each.network, parts.get(player, {})).resolved(**fitted),
-            optimizer=each.optimizer.resolved(),
-            schedule=resolve(each.schedule),
-        )
-        for player, each in method.players.items()
-    }
+    _known_parts(method_entry, method, parts)
+    dataset = Part("dataset", registry().name(dataset_entry), parts.pop("dataset", {})).resolved()
     values = {option.name: budget.get(option.name, getattr(method, option.name)) for option in BUDGET}
     if images := budget.get("images"):
         values["steps"] = math.ceil(images / (values["batch_size"] * method.turns[0].repeats))
-    turns = tuple(_resolved(turn) for turn in method.turns)
-    overridden = dict(overrides)
     return Recipe(
-        canonical, dataset_part, players, turns, **values, simultaneous=method.simultaneous, overridden=overridden
+        canonical,
+        dataset,
+        _fitted(method.players, parts, dataset.build()),
+        tuple(_resolved(turn) for turn in method.turns),
+        **values,
+        simultaneous=method.simultaneous,
+        overridden=overrides,
     ).check()
+
+
+def canonical_name(name: str) -> str:
+    """``method.dataset`` by the names that find them; `UnknownNameError` says which half is unknown."""
+    return _found(name)[0]
+
+
+def _found(name: str) -> tuple[str, Entry, Entry]:
+    method_name, dot, dataset_name = name.partition(".")
+    if not dot:
+        raise OptionError(f"{name!r} is not a recipe: recipes are named method.dataset, like js-gan.ring")
+    method, dataset = registry().find("method", method_name), registry().find("dataset", dataset_name)
+    return f"{registry().name(method)}.{registry().name(dataset)}", method, dataset
+
+
+def _with_named(name: str, method: Entry, dataset: Entry, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What the recipe's own entry says, where ``overrides`` do not say otherwise.
+
+    Only whoever brought the method or the dataset has a say in what their pair needs.
+    """
+    entry = _named(name)
+    if entry is None or entry.distribution not in (method.distribution, dataset.distribution):
+        return dict(overrides)
+    # What is said of a part is not about the part that an override puts in its place.
+    replaced = {*overrides, *({"steps", "images"} if {"steps", "images"} & set(overrides) else ())}
+    return {k: v for k, v in entry.overrides.items() if k.partition(".")[0] not in replaced} | dict(overrides)
+
+
+def _fitted(
+    players: Mapping[str, Player], changes: Mapping[str, Mapping[str, Any]], dataset: Dataset
+) -> dict[str, Player]:
+    """The players with every option resolved, their networks changed and fitted to the data."""
+    fitted = {attribute: getattr(dataset, attribute, None) for attribute in _fits()}
+    return {
+        name: replace(
+            player,
+            network=_network(player.network, changes.get(name, {})).resolved(**fitted),
+            optimizer=player.optimizer.resolved(),
+            schedule=resolve(player.schedule),
+        )
+        for name, player in players.items()
+    }
 
 
 def recipe_names() -> list[str]:
@@ -226,15 +284,14 @@ def _sort(method: Entry, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict
     return own, budget, parts
 
 
-def _known_parts(name: str, method: Method, parts: Mapping[str, Mapping[str, Any]]) -> None:
-    entry = registry().find("method", name.partition(".")[0])
+def _known_parts(entry: Entry, method: Method, parts: Mapping[str, Mapping[str, Any]]) -> None:
     for owner, options in parts.items():
         if owner not in (*method.players, "dataset") or (owner == "dataset" and "" in options):
             known = [*(o.name for o in (*entry.options, *BUDGET, IMAGES)), *method.players]
             known += [f"{player}.OPTION" for player in method.players] + ["dataset.OPTION"]
             wanted = owner if "" in options else f"{owner}.{next(iter(options))}"
             raise OptionError(
-                f"{name} has no option {wanted!r}; {suggest(wanted, known)}. It takes: {', '.join(known)}"
+                f"{entry.name} has no option {wanted!r}; {suggest(wanted, known)}. It takes: {', '.join(known)}"
             )
 
 
@@ -309,7 +366,7 @@ def _parse_player(data: Mapping[str, Any], name: str) -> Player:
 
 
 def _part(data: Any, kinds: tuple[str, ...]) -> Part:
-    part = Part.parse(data)
+    part = Part.parse(data).resolved()
     if part.kind not in kinds:
         raise OptionError(f"here a recipe takes a {' or '.join(kinds)}, not the {part.kind} {part.name!r}")
     return part

@@ -98,7 +98,8 @@ class Option:
         if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
             if self.optional:
                 return None
-            raise self._wrong(value, owner)
+            if value is None or value not in self.choices:
+                raise self._wrong(value, owner)
         if not self.many:
             return self._one(value, owner)
         if isinstance(value, str):

@@ -22,6 +22,8 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from ganzoo.files import atomic_write
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
@@ -52,8 +54,7 @@ def terminal_table(leaderboard: Json) -> RenderableType:
 
 def _write(path: Path, context: Json) -> Path:
     template = {"index.html": "index.html.j2", "README.md": "card.md.j2"}[path.name]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_environment().get_template(template).render(context).lstrip(), encoding="utf-8")
+    atomic_write(path, _environment().get_template(template).render(context).lstrip().encode())
     return path
 
 

@@ -26,11 +26,11 @@ def write_samples(path: Path, n: int, seed: int, label: int | None, device: str,
     model = models.load(path, device=device)
     batch = model.sample(n, seed=seed, label=label)
     writers[out.suffix](model, batch, out)
-    return f"{n:,} samples of {model.recipe.name} (seed {seed}), shape {tuple(batch.x.shape)}: {out}"
+    return f"{n:,} samples of {model.name} (seed {seed}), shape {tuple(batch.x.shape)}: {out}"
 
 
 def _png(model: Model, batch: Batch, out: Path) -> None:
-    pictures.draw(model.dataset(), batch.x, out, model.recipe.name)
+    pictures.draw(model.dataset, batch.x, out, model.name)
 
 
 def _npz(model: Model, batch: Batch, out: Path) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from ganzoo.errors import UnknownNameError, UsageError, suggest
-from ganzoo.plugins import registry
+from ganzoo.errors import UsageError
+from ganzoo.plugins import find_any
 from ganzoo.recipe import BUDGET, Recipe
-from ganzoo.registry import KINDS, Entry, Option, Paper, Part, to_json
+from ganzoo.registry import Entry, Option, Paper, Part, to_json
 
 
 def show_recipe(recipe: Recipe, as_json: bool, cite: bool) -> None:
@@ -47,10 +47,7 @@ def _print_recipe(recipe: Recipe) -> None:
 
 def show_entry(name: str, as_json: bool, cite: bool) -> None:
     """Every entry of that name, of whatever kind."""
-    found = [registry().find(kind, name) for kind in KINDS if _known(kind, name)]
-    if not found:
-        known = [each for kind in KINDS for each in registry().names(kind)]
-        raise UnknownNameError(f"nothing is called {name!r}; {suggest(name, known)}")
+    found = find_any(name)
     if cite:
         _cite(name, [entry.paper for entry in found if entry.paper])
     elif as_json:
@@ -67,14 +64,6 @@ def _print_entries(found: list[Entry]) -> None:
             click.echo(f"  -o {option.name:16} {_default(option):>16}  {option.accepts}. {option.help}".rstrip(" ."))
         if entry.paper:
             click.echo(f"  paper: {_reference(entry.paper)}")
-
-
-def _known(kind: str, name: str) -> bool:
-    try:
-        registry().find(kind, name)
-    except UnknownNameError:
-        return False
-    return True
 
 
 def _entry_json(entry: Entry) -> dict[str, Any]:

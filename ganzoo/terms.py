@@ -63,7 +63,8 @@ class Criticise(Term):
         _require_critic(self.divergence)
 
     def observe(self, round: Round) -> dict[str, Tensor]:
-        return {"estimate": self.divergence.estimate(round.scores(self.discriminator, self.generator))}
+        name = "estimate" if self.discriminator == DISCRIMINATOR else f"estimate of {self.discriminator}"
+        return {name: self.divergence.estimate(round.scores(self.discriminator, self.generator))}
 
 
 @final

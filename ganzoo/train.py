@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import random
 import signal
 import time
@@ -14,19 +15,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, final
 
-import filelock
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganzoo import checkpoint, pictures
 from ganzoo.dataset import Dataset
+from ganzoo.device import pick_device
 from ganzoo.engine.eager import Eager
-from ganzoo.errors import LockedError, OptionError, RunError
+from ganzoo.errors import OptionError
 from ganzoo.evaluate import sample, validation
-from ganzoo.files import finite, write_json
+from ganzoo.files import finite
+from ganzoo.folder import claim, locked
 from ganzoo.generator import Generator
 from ganzoo.plugins import host
 from ganzoo.recipe import Recipe
@@ -35,8 +37,10 @@ from ganzoo.seeds import derive
 Status = Literal["finished", "diverged", "interrupted"]
 Listener = Callable[[Mapping[str, Any]], None]
 
-#: A log has about this many lines, and a run is checked for divergence as often.
+#: A log has at least this many lines, where there are as many steps, and a line at least every so many steps. As often
+#: a run looks whether it has diverged, is to be saved or is to stop: only there does the host wait for the device.
 LINES: Final = 100
+MOST_STEPS: Final = 50
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Outcome:
     diverged_at: int | None = None
 
 
+@final
 class Run:
     """A recipe and a seed in ``folder``.
 
@@ -81,8 +86,8 @@ class Run:
         self.device = pick_device(device)
         self.checkpoint_seconds, self.patience = checkpoint_seconds, patience
         self.dataset: Dataset = recipe.dataset.build()
-        self.log_every = min(100, max(1, recipe.steps // LINES))
-        self.evaluate_every = max(1, recipe.steps // recipe.evaluations)
+        self.log_every = min(MOST_STEPS, max(1, recipe.steps // LINES))
+        self.evaluate_every = math.ceil(recipe.steps / recipe.evaluations)
         self._stop = False
 
     def train(self, *, resume: bool = False, listen: Listener = lambda record: None) -> Outcome:
@@ -96,8 +101,8 @@ class Run:
             LockedError: another process works in the folder.
             RunError: the folder holds another run, or a run and ``resume`` is not set.
         """
-        with self._locked(), self._interruptible():
-            self._claim(resume)
+        with locked(self.folder, self.patience), self._interruptible(), _own_randomness():
+            claim(self.folder, self.recipe, self.seed, resume=resume)
             self._begin()
             if resume and (found := checkpoint.load(self.folder / "checkpoints")):
                 for message in found.damaged:
@@ -111,7 +116,7 @@ class Run:
 
     def generator(self, which: Literal["last", "best"] = "last") -> Generator:
         """The averaged generator of the last step, or of the best one by validation."""
-        generator = next(iter(self.engine.ema.values()))
+        generator = self.engine.ema[self.recipe.model]
         if which == "best" and self.best:
             generator = copy.deepcopy(generator)
             generator.load_state_dict(self.best)
@@ -122,6 +127,8 @@ class Run:
     def _loop(self, listen: Listener) -> Status:
         steps = self.recipe.steps
         pending: list[dict[str, Tensor]] = []
+        if self.step == 0:
+            self._save()  # a run that diverges at once must have something to go back to
         while self.step < steps and self.diverged_at is None:
             self._draw_if_due()
             due = any((self.step + 1) % every == 0 for every in (self.log_every, self.evaluate_every, steps))
@@ -172,7 +179,7 @@ class Run:
         generator = self.generator()
         value = validation(generator, self.dataset, self.seed)
         record["validation"] = value
-        if self.best_validation is None or value < self.best_validation:
+        if math.isfinite(value) and (self.best_validation is None or value < self.best_validation):
             self.best_step, self.best_validation = self.step, value
             self.best = {key: tensor.detach().clone() for key, tensor in generator.state_dict().items()}
 
@@ -200,9 +207,8 @@ class Run:
         self.engine = Eager(self.recipe, self.dataset.part("train"), self.seed, self.device)
         self.step, self.best_step, self.best_validation, self.diverged_at = 0, None, None, None
         self.best: dict[str, Tensor] = {}
-        self._log_length, self._seconds_before = 0, 0.0
+        self._log_length, self._seconds_before, self._saved_step = 0, 0.0, 0
         self._started = self._saved_at = time.monotonic()
-        self._first_step = 0
 
     def _save(self) -> None:
         tensors = {**self.engine.tensors(), **{f"best.{name}": tensor for name, tensor in self.best.items()}}
@@ -213,6 +219,7 @@ class Run:
         meta = {
             "recipe": self.recipe.digest,
             "seed": self.seed,
+            "device": self.device.type,
             "consumed": self.engine.sampler.consumed,
             "best_step": self.best_step,
             "best_validation": self.best_validation,
@@ -222,15 +229,20 @@ class Run:
             "python": [version, gauss_next],
         }
         checkpoint.save(self.folder / "checkpoints", self.step, tensors, meta)
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), self.step
 
     def _restore(self, found: checkpoint.Checkpoint) -> None:
         meta, tensors = found.meta, found.tensors
+        if meta["device"] != self.device.type:
+            raise OptionError(
+                f"{self.folder} was trained on {meta['device']}, whose random state means nothing to "
+                f"{self.device.type}: go on with --device {meta['device']}, or choose another folder with --out"
+            )
         self.engine.load(tensors)
         self.engine.sampler.consumed = meta["consumed"]
         self.step, self.best_step, self.best_validation = found.step, meta["best_step"], meta["best_validation"]
         self.best = {k.removeprefix("best."): v.to(self.device) for k, v in tensors.items() if k.startswith("best.")}
-        self._log_length, self._seconds_before, self._first_step = meta["log_length"], meta["seconds"], found.step
+        self._log_length, self._seconds_before, self._saved_step = meta["log_length"], meta["seconds"], found.step
         kind, position, has_gauss, gauss = meta["numpy"]
         np.random.set_state((kind, tensors["rng.numpy"].numpy().astype(np.uint32), position, has_gauss, gauss))
         random.setstate((meta["python"][0], tuple(tensors["rng.python"].tolist()), meta["python"][1]))
@@ -246,36 +258,6 @@ class Run:
         self._log_path.touch()
         with self._log_path.open("r+b") as file:
             file.truncate(min(self._log_length, self._log_path.stat().st_size))
-
-    def _claim(self, resume: bool) -> None:
-        path = self.folder / "recipe.json"
-        definition = {"seed": self.seed, "digest": self.recipe.digest, "recipe": self.recipe.record()}
-        if path.exists():
-            held = definition_in(path)
-            if (held["seed"], held["digest"]) != (self.seed, self.recipe.digest):
-                raise OptionError(
-                    f"{self.folder} holds another run: {held['recipe']['name']}, seed {held['seed']}, definition "
-                    f"{held['digest']} and not {self.recipe.digest} "
-                    f"({difference(held['recipe'], self.recipe.record())}). Choose another folder with --out"
-                )
-            if not resume:
-                raise RunError(
-                    f"{self.folder} already holds this run. Go on with --resume, or choose another folder with --out"
-                )
-        for leftover in self.folder.rglob(".*.tmp"):
-            leftover.unlink()
-        write_json(path, definition)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with filelock.FileLock(self.folder / ".lock", timeout=self.patience):
-                yield
-        except filelock.Timeout:
-            raise LockedError(
-                f"another process is working in {self.folder}; wait for it, or choose another folder with --out"
-            ) from None
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -301,12 +283,12 @@ class Run:
         return self._seconds_before + time.monotonic() - self._started
 
     def _rate(self) -> float:
-        return (self.step - self._first_step) / max(1e-9, time.monotonic() - self._started)
+        return self.step / max(1e-9, self._seconds())
 
     def _outcome(self, status: Status) -> Outcome:
         return Outcome(
             status,
-            self.step,
+            self._saved_step,
             self.recipe.steps,
             round(self._seconds(), 3),
             round(self._rate(), 1),
@@ -316,38 +298,11 @@ class Run:
         )
 
 
-def pick_device(name: str) -> torch.device:
-    """``auto`` is the best there is; anything else must be there."""
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(kind for kind, there in here.items() if there))
-    if not here.get(name.partition(":")[0], False):
-        raise OptionError(
-            f"there is no device {name!r} here; there is {', '.join(k for k, there in here.items() if there)}"
-        )
-    return torch.device(name)
-
-
-def definition_in(path: Path) -> dict[str, Any]:
-    """What a run's ``recipe.json`` says: its seed, its recipe and the recipe's digest."""
-    try:
-        held = json.loads(path.read_bytes())
-        return {key: held[key] for key in ("seed", "digest", "recipe")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{path} is damaged ({type(error).__name__}: {error}), and without it nobody knows what was trained here. "
-            "Choose another folder with --out"
-        ) from None
-
-
-def difference(old: Any, new: Any, at: str = "") -> str:
-    """Where two JSON documents first differ, and how."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            if old.get(key) != new.get(key):
-                return difference(old.get(key), new.get(key), f"{at}.{key}" if at else str(key))
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, (a, b) in enumerate(zip(old, new, strict=True)):
-            if a != b:
-                return difference(a, b, f"{at}[{index}]")
-    return f"{at}: {old!r:.60} there, {new!r:.60} here"
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    """What a run does with the random states that all code shares is undone for whoever called it."""
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        yield
+    random.setstate(states[0])
+    np.random.set_state(states[1])

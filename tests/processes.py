@@ -1,7 +1,7 @@
 """`ganzoo` in processes of its own: as a fresh interpreter, or forked from a server that has everything imported.
 
-A fresh interpreter costs seconds of imports; a forked one a tenth of a second. Both are real processes running the real command
-line, with files for their output, that can be killed.
+A fresh interpreter costs seconds of imports; a forked one a tenth of a second. Both are real processes running the real
+command line, with files for their output, that can be killed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,7 @@ from ganzoo.executor import LocalProcesses
 COMMAND = [sys.executable, "-m", "ganzoo"]
 SECONDS = 120.0  # more than anything here takes
 
-PRELOAD = [
-    *("ganzoo.executor", "ganzoo.preload", "ganzoo.progress", "ganzoo.sampling"),
-    *("torch._dynamo", "matplotlib.figure", "matplotlib.backends.backend_agg"),
-    *("sklearn.cluster", "sklearn.neighbors", "sklearn.datasets", "sklearn.model_selection"),
-]
+PRELOAD = ["ganzoo.executor", "ganzoo.preload", "ganzoo.progress", "ganzoo.sampling"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,8 @@ class Ended:
 def environment(*paths: Path, **more: str) -> dict[str, str]:
     """This one's, wide enough that no line is broken; ``paths`` are where plugins are."""
     known = {**os.environ, "COLUMNS": "240", **more}
-    return {**known, "PYTHONPATH": os.pathsep.join(map(str, paths))} if paths else known
+    before = [known["PYTHONPATH"]] if known.get("PYTHONPATH") else []
+    return {**known, "PYTHONPATH": os.pathsep.join([*map(str, paths), *before])} if paths else known
 
 
 def command(*args: object, cwd: Path, env: dict[str, str] | None = None, **options: Any) -> Ended:
@@ -61,7 +58,7 @@ def command(*args: object, cwd: Path, env: dict[str, str] | None = None, **optio
 
 
 class Process:
-    """A running `ganzoo` that leads a process group of its own. Use it as a context manager: it leaves nothing behind."""
+    """A running `ganzoo` that leads a process group of its own. As a context manager it leaves nothing behind."""
 
     def __init__(self, cwd: Path) -> None:
         self.log = cwd / ".output"
@@ -84,6 +81,11 @@ class Process:
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
             self.wait()
+
+    def until(self, look: Callable[[], Any]) -> None:
+        """Wait for ``look`` to find something, while this process lives."""
+        wait_for(lambda: look() or self.poll() is not None)
+        assert look() or self.poll() is None, f"it ended first: {self.err.read_text()}"
 
     def wait(self) -> Ended:
         code = wait_for(self.poll, lambda code: code is not None)

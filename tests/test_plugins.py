@@ -53,7 +53,7 @@ BROKEN = {
     ),
     "nameless": (
         HEAD + '@ganzoo.hookimpl\ndef ganzoo_datasets():\n    return [Entry("fine", "a:B"), Entry(5, "a:B")]\n',
-        "PluginError: ganzoo_datasets returned an entry without a name",
+        "PluginError: ganzoo_datasets: 5 is no name",
     ),
 }
 

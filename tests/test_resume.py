@@ -110,7 +110,7 @@ def test_killed_anywhere_and_resumed_it_ends_with_the_same_bits(case, tmp_path):
 
     kill_after(again, tmp_path, 0.05 * took)  # very early: often before anything was written
     seen = set()
-    for _ in range(5):  # at random, wherever that is
+    for _ in range(4):  # at random, wherever that is
         kill_after(again, tmp_path, rng.uniform(0.1, 0.6) * took)
         with contextlib.suppress(IndexError):
             seen.add(steps_kept(folder)[-1])
@@ -126,7 +126,7 @@ def test_killed_anywhere_and_resumed_it_ends_with_the_same_bits(case, tmp_path):
 def test_a_fresh_process_killed_and_resumed_ends_with_the_same_bits(ring, tmp_path):
     arguments = (*RING, "--out", "killed")
     with Fresh(*arguments, cwd=tmp_path) as process:
-        wait_for(lambda: list(tmp_path.glob("killed/seed-0/checkpoints/step-*.json")))
+        process.until(lambda: len(list(tmp_path.glob("killed/seed-0/checkpoints/step-*.json"))) > 1)
         process.kill()
     assert not (tmp_path / "killed" / "seed-0" / "result.json").exists()
     finish((*arguments, "--resume"), tmp_path)
@@ -144,7 +144,7 @@ def test_how_often_checkpoints_are_written_does_not_change_the_result(ring, tmp_
     arguments = [*RING, "--out", "rare"]
     arguments[arguments.index("--checkpoint-seconds") + 1] = "1000"
     finish(tuple(arguments), tmp_path)
-    assert steps_kept(tmp_path / "rare" / "seed-0") == [120]
+    assert steps_kept(tmp_path / "rare" / "seed-0") == [0, 120]
     assert_equal(tmp_path / "rare" / "seed-0", ring)
 
 
@@ -157,7 +157,7 @@ def stopped(tmp_path):
     arguments = (*RING, "--out", "stopped", "--resume")
     folder = tmp_path / "stopped" / "seed-0"
     with Forked(*arguments, cwd=tmp_path) as process:
-        wait_for(lambda: len(list(folder.glob("checkpoints/step-*.json"))) > 1)
+        process.until(lambda: len(list(folder.glob("checkpoints/step-*.json"))) > 1)
         process.kill()
     for path in folder.rglob("*.tmp"):
         path.unlink()
@@ -231,7 +231,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(ring, tmp_path):
     folder = tmp_path / "stopped here" / "seed-0"
     rare = [word if word != "0" else "1000" for word in RING]  # so that only Ctrl-C can have written the checkpoint
     with Fresh(*rare, "--out", "stopped here", cwd=tmp_path) as process:
-        wait_for(lambda: (folder / "log.jsonl").exists() and (folder / "log.jsonl").stat().st_size)
+        process.until(lambda: (folder / "log.jsonl").exists() and (folder / "log.jsonl").stat().st_size)
         process.send(signal.SIGINT)
         ended = process.wait()
     assert ended.code == 130
@@ -247,7 +247,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(ring, tmp_path):
 def test_a_polite_kill_keeps_a_checkpoint_too(tmp_path):
     folder = tmp_path / "stopped" / "seed-0"
     with Forked(*RING, "--out", "stopped", cwd=tmp_path) as process:
-        wait_for(lambda: (folder / "log.jsonl").exists() and (folder / "log.jsonl").stat().st_size)
+        process.until(lambda: (folder / "log.jsonl").exists() and (folder / "log.jsonl").stat().st_size)
         process.send(signal.SIGTERM)
         ended = process.wait()
     assert ended.code == 130
@@ -255,12 +255,12 @@ def test_a_polite_kill_keeps_a_checkpoint_too(tmp_path):
     assert steps_kept(folder)
 
 
-def test_a_second_ctrl_c_stops_at_once_and_still_says_how_to_go_on(ring, tmp_path):
+def test_a_second_ctrl_c_stops_at_once_and_still_says_how_to_go_on(tmp_path):
     # A step of this run takes long, and it ends with the second Ctrl-C long before the next record is due.
-    slow = ("train", "js-gan.ring", "--steps", "120", "--device", "cpu", "-o", "k=1000", "--out", "slow")
+    slow = ("train", "js-gan.ring", "--steps", "120", "--device", "cpu", "-o", "k=1000", "-o", "batch_size=4096")
     folder = tmp_path / "slow" / "seed-0"
-    with Forked(*slow, cwd=tmp_path) as process:
-        wait_for(lambda: (folder / "pictures" / "step-000000000.png").exists())
+    with Forked(*slow, "--out", "slow", cwd=tmp_path) as process:
+        process.until(lambda: (folder / "pictures" / "step-000000000.png").exists())
         time.sleep(0.1)
         process.send(signal.SIGINT)
         time.sleep(0.2)
@@ -277,7 +277,7 @@ def test_a_second_ctrl_c_stops_at_once_and_still_says_how_to_go_on(ring, tmp_pat
 def test_ctrl_c_after_the_last_step_says_how_to_go_on(ring, tmp_path):
     folder = tmp_path / "late" / "seed-0"
     with Forked(*RING, "--out", "late", cwd=tmp_path) as process:
-        wait_for(lambda: (folder / "pictures" / "step-000000120.png").exists())
+        process.until(lambda: (folder / "pictures" / "step-000000120.png").exists())
         process.send(signal.SIGINT)
         ended = process.wait()
     if ended.code == 0:
@@ -295,7 +295,7 @@ def test_ctrl_c_after_the_last_step_says_how_to_go_on(ring, tmp_path):
 def test_a_second_process_on_the_folder_is_refused(ring, tmp_path):
     folder, arguments = tmp_path / "one" / "seed-0", (*RING, "--out", "one", "--resume")
     with Forked(*arguments, cwd=tmp_path) as first:
-        wait_for(lambda: (folder / "pictures" / "step-000000000.png").exists())
+        first.until(lambda: (folder / "pictures" / "step-000000000.png").exists())
         first.send(signal.SIGSTOP)
         second = forked(*arguments, cwd=tmp_path)
         first.send(signal.SIGCONT)

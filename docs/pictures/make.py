@@ -19,8 +19,8 @@ def main(bench: Path) -> None:
         for column, method in enumerate(METHODS):
             model = ganzoo.load(bench / "models" / f"{method}.{dataset}")
             axes = figure.add_subplot(2, len(METHODS), 1 + column + row * len(METHODS))
-            pictures.paint(axes, model.dataset(), model.sample(pictures.SHOWN, seed=0).x)
-            axes.set_title(model.recipe.name, fontsize=11)
+            pictures.paint(axes, model.dataset, model.sample(pictures.SHOWN, seed=0).x)
+            axes.set_title(model.name, fontsize=11)
             if dataset == "ring":
                 axes.set_axis_off()
     figure.savefig(Path(__file__).with_name("zoo.png"))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ganzoo.dataset import Batch
+from ganzoo.engine.functional import Functional
 from ganzoo.engine.sampler import Sampler
+from ganzoo.errors import PluginError
 from ganzoo.game import Round, Turn
 from ganzoo.generator import Generator
 from ganzoo.recipe import Recipe
@@ -20,21 +22,7 @@ from ganzoo.seeds import derive
 from ganzoo.update import Optimizer, Schedule
 
 
-class Plain:
-    """A player's module as a round reaches it."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-
-    def __call__(self, x: Tensor, c: Tensor | None = None, *, params: Mapping[str, Tensor] | None = None) -> Any:
-        if params is not None:
-            return torch.func.functional_call(self.module, dict(params), (x, c))
-        return self.module(x, c)
-
-    def log_prob(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.module.log_prob(x, c)  # pyright: ignore[reportCallIssue]
-
-
+@final
 class Eager:
     """The players of one run and how they move.
 
@@ -60,22 +48,27 @@ class Eager:
         self.sampler = Sampler(train.to(device), recipe.batch_size, derive(seed, "data"))
         self.rng = torch.Generator(device).manual_seed(derive(seed, "noise"))
         self._parameters: dict[str, list[Tensor]] = {
-            name: list(network.parameters()) for name, network in self.networks.items()
+            name: [p for p in network.parameters() if p.requires_grad] for name, network in self.networks.items()
         }
         self.optimizers = {name: self._optimizer(name) for name in recipe.players}
-        self._rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
-        self._schedules: dict[str, Schedule | None] = {n: build(p.schedule) for n, p in recipe.players.items()}
-        self._callable = {name: Plain(network) for name, network in self.networks.items()}
-        # Walking a module tree costs as much as a small layer, so what every step needs is listed once.
-        self._averages: dict[str, list[Tensor]] = {
-            name: list(average.parameters()) for name, average in self.ema.items()
+        self._rates = {
+            name: [group.get("lr", 0.0) for group in optimizer.param_groups]
+            for name, optimizer in self.optimizers.items()
         }
+        self._schedules: dict[str, Schedule | None] = {n: build(p.schedule) for n, p in recipe.players.items()}
+        self._callable = {name: Functional(network) for name, network in self.networks.items()}
+        # Walking a module tree costs as much as a small layer, so what every step needs is listed once.
+        self._averages: list[tuple[list[Tensor], list[Tensor]]] = [
+            (list(average.parameters()), list(self.networks[name].parameters())) for name, average in self.ema.items()
+        ]
         self._buffers = [
             pair
             for n, average in self.ema.items()
             for pair in zip(average.buffers(), self.networks[n].buffers(), strict=True)
         ]
-        self._draws = {id(turn): turn.draws() for turn in self.turns}
+        self._draws = [turn.draws() for turn in self.turns]
+        players = [turn.player for turn in self.turns]
+        self._names = [f"{p}-{players[:i].count(p) + 1}" if p in players[:i] else p for i, p in enumerate(players)]
         self._moving = ""
 
     def _optimizer(self, name: str) -> torch.optim.Optimizer:
@@ -88,9 +81,9 @@ class Eager:
         With ``observe``, what terms report besides (the estimate of a divergence, say) is among them.
         """
         seen: dict[str, Tensor] = {}
-        for turn in self.turns:
+        for index, turn in enumerate(self.turns):
             for _ in range(turn.repeats):
-                seen.update(self._descend(turn, step, observe))
+                seen.update(self._descend(index, step, observe))
                 if not self.recipe.simultaneous:
                     self._update(turn, step)
         if self.recipe.simultaneous:
@@ -99,16 +92,17 @@ class Eager:
         self._average(step)
         return seen
 
-    def _descend(self, turn: Turn, step: int, observe: bool) -> dict[str, Tensor]:
-        """The gradient of the turn's losses in its player's parameters, left in their ``grad``."""
+    def _descend(self, index: int, step: int, observe: bool) -> dict[str, Tensor]:
+        """The gradient of a turn's losses in its player's parameters, left in their ``grad``."""
+        turn = self.turns[index]
         real = self.sampler.next()
         n = self.recipe.batch_size
         sources = {name: g.source(n, self.rng, real) for name, g in self.generators.items()}
-        draws = {name: draw(real.x, self.rng) for name, draw in self._draws[id(turn)].items()}
+        draws = {name: draw(real.x, self.rng) for name, draw in self._draws[index].items()}
         self._focus(turn.player)
         with Round(self._callable, real, sources, draws, step, self.recipe.steps) as round:
             loss, values = turn.losses(round)
-            seen = {f"{turn.player}/{label}": value.detach() for label, value in values.items()}
+            seen = {f"{self._names[index]}/{label}": value.detach() for label, value in values.items()}
             if observe:
                 seen.update(_observations(turn, round))
         for parameter in self._parameters[turn.player]:
@@ -128,8 +122,9 @@ class Eager:
     def _update(self, turn: Turn, step: int) -> None:
         optimizer = self.optimizers[turn.player]
         if (schedule := self._schedules[turn.player]) is not None:
-            for group in optimizer.param_groups:
-                group["lr"] = self._rates[turn.player] * schedule(step, self.recipe.steps)
+            factor = schedule(step, self.recipe.steps)
+            for group, rate in zip(optimizer.param_groups, self._rates[turn.player], strict=True):
+                group["lr"] = rate * factor
         optimizer.step()
         if turn.project is not None:
             with torch.no_grad():
@@ -139,8 +134,8 @@ class Eager:
         """Move the averages, faster in the first steps so that they forget the initial weights."""
         decay = min(self.recipe.ema, (1 + step) / (10 + step))
         average = get_ema_multi_avg_fn(decay)
-        for name, kept in self._averages.items():
-            average(kept, self._parameters[name], step)
+        for kept, current in self._averages:
+            average(kept, current, step)
         with torch.no_grad():
             for kept, current in self._buffers:
                 kept.copy_(current)
@@ -156,7 +151,9 @@ class Eager:
         state |= {f"ema.{n}.{k}": v for n, net in self.ema.items() for k, v in net.state_dict().items()}
         for name, optimizer in self.optimizers.items():
             for index, slots in optimizer.state_dict()["state"].items():
-                state |= {f"optimizer.{name}.{index}.{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
+                state |= {
+                    f"optimizer.{name}.{index}.{slot}": _kept(name, v) for slot, v in slots.items() if v is not None
+                }
         state["rng.noise"] = self.rng.get_state()
         state["rng.global"] = torch.get_rng_state()
         if self.device.type == "cuda":
@@ -169,10 +166,11 @@ class Eager:
             for name, network in networks.items():
                 network.load_state_dict(_under(tensors, f"{group}.{name}."))
         for name, optimizer in self.optimizers.items():
-            slots: dict[int, dict[str, Tensor]] = {}
+            slots: dict[int, dict[str, Any]] = {}
             for key, value in _under(tensors, f"optimizer.{name}.").items():
                 index, _, slot = key.partition(".")
-                slots.setdefault(int(index), {})[slot] = value
+                number = value.dtype in (torch.int64, torch.float64) and value.ndim == 0
+                slots.setdefault(int(index), {})[slot] = value.item() if number else value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
         self.rng.set_state(tensors["rng.noise"])
         torch.set_rng_state(tensors["rng.global"])
@@ -191,6 +189,15 @@ def _observations(turn: Turn, round: Round) -> dict[str, Tensor]:
     with torch.no_grad():
         reports = [weighted.term.observe(round) for weighted in turn.losses if hasattr(weighted.term, "observe")]
     return {name: value for report in reports for name, value in report.items()}
+
+
+def _kept(optimizer: str, value: Any) -> Tensor:
+    """Optimiser state as a checkpoint holds it: numbers are 0-dimensional in 64 bits, which torch's own never are."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, (int, float)):
+        return torch.tensor(value, dtype=torch.int64 if isinstance(value, int) else torch.float64)
+    raise PluginError(f"the optimizer of {optimizer} keeps a {type(value).__name__}, which no checkpoint can hold")
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""A network as a function of its parameters: what a round calls when many replicas share one module."""
+"""A network as a round calls it: with its own parameters, or as a function of others."""
 
 from __future__ import annotations
 
@@ -30,8 +30,12 @@ class Functional:
         self._module, self._params = module, dict(params or {})
 
     def __call__(self, x: Tensor, c: Tensor | None = None, *, params: Mapping[str, Tensor] | None = None) -> Any:
+        if not self._params and not params:
+            return self._module(x, c)
         return functional_call(self._module, {**self._params, **(params or {})}, (x, c))
 
     def log_prob(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        if not self._params:
+            return self._module.log_prob(x, c)  # pyright: ignore[reportCallIssue]
         params = {_PREFIX + name: value for name, value in self._params.items()}
         return functional_call(_LogProb(self._module), params, (x, c))

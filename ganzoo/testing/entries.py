@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 
 from ganzoo.errors import GanzooError, IncompatibleError
-from ganzoo.plugins import registry
+from ganzoo.plugins import NAME, registry
 from ganzoo.recipe import create_recipe, recipe_names
 from ganzoo.registry import KINDS, Entry, Option, Part, Registry, SuiteEntry
 from ganzoo.testing.common import CLASSES, attempt, expect
@@ -32,7 +32,6 @@ from ganzoo.testing.networks import check_discriminator, check_generator
 
 Options = Mapping[str, Any]
 
-NAME: Final = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*", re.IGNORECASE)
 VECTORS: Final = ((1,), (2,))
 #: The first of these that a network takes stands for all images.
 IMAGES: Final = ((1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 128, 128))

@@ -6,13 +6,15 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Final, Literal, final
 
 import torch
 from torch import Tensor
 
 from ganzoo.dataset import Dataset, Modes, TractableDataset
 from ganzoo.metric import Evidence, Metric, Score
+
+MOST_BINS: Final = 1_000_000
 
 
 def _truth(evidence: Evidence) -> TractableDataset:
@@ -161,24 +163,24 @@ class JSD(DensityMetric):
 
 
 def _binned(y: Tensor, modes: Modes) -> tuple[Tensor, Tensor]:
-    """The mass of the mixture, and the counts of ``y (n, d)``, in a box of bins and outside of it."""
+    """The mass of the mixture, and the counts of ``y (n, d)``, in a box of bins and outside of it; ``d`` is 1 or 2."""
     centres, std = modes.centres.double(), modes.std.double()
-    width = float(std.min())
     low, high = ((centres + side * 6 * std[:, None]) for side in (-1, 1))
+    low, high = low.amin(0), high.amax(0)
+    # Wider bins where there would be too many: that can only lower the divergence.
+    width = max(float(std.min()), float((high - low).prod() / MOST_BINS) ** (1 / len(low)))
     edges = [
-        torch.arange(float(a), float(b) + width, width, dtype=torch.float64)
-        for a, b in zip(low.amin(0), high.amax(0), strict=True)
+        torch.arange(float(a), float(b) + width, width, dtype=torch.float64) for a, b in zip(low, high, strict=True)
     ]
-    mass = modes.weights.double()[:, None]
+    masses: list[Tensor] = []
     index = torch.zeros(len(y), dtype=torch.long)
     inside = torch.ones(len(y), dtype=torch.bool)
     for d, edge in enumerate(edges):
-        cdf = torch.special.ndtr((edge - centres[:, d, None]) / std[:, None])
-        mass = (mass[:, :, None] * cdf.diff(dim=1)[:, None, :]).flatten(1)
+        masses.append(torch.special.ndtr((edge - centres[:, d, None]) / std[:, None]).diff(dim=1))
         column = torch.bucketize(y[:, d].double().contiguous(), edge, right=True) - 1
         inside &= (column >= 0) & (column < len(edge) - 1)
         index = index * (len(edge) - 1) + column
-    inner = mass.sum(0)
+    inner = torch.einsum("k,ka->a" if len(edges) == 1 else "k,ka,kb->ab", modes.weights.double(), *masses).flatten()
     counts = torch.bincount(index[inside], minlength=len(inner)).double()
     outside = torch.stack([(1 - inner.sum()).clamp_min(0), (~inside).sum().double()])
     return torch.cat([inner, outside[:1]]), torch.cat([counts, outside[1:]])

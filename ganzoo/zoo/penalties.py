@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, final
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganzoo.game import Draw, Round
 from ganzoo.penalties import Penalty, input_gradient
+from ganzoo.terms import require_players
 
 
 @final
@@ -30,13 +31,17 @@ class R1(Penalty):
 @final
 @dataclass(frozen=True)
 class GradientPenalty(Penalty):
-    """``E (‖∇_x D(x̂)‖ − 1)²`` at ``x̂ = ε x + (1 − ε) G(z)``, ε uniform: Gulrajani et al. (2017), with weight 10
+    """``E (‖∇_x D(x̂)‖ − 1)²`` at ``x̂ = (1 − ε) x + ε G(z)``, ε uniform: Gulrajani et al. (2017), with weight 10
     there."""
 
     discriminator: str = "discriminator"
     generator: str = "generator"
     label: ClassVar[str] = "gradient-penalty"
     draws: ClassVar[Mapping[str, Draw]] = MappingProxyType({"epsilon": Draw("uniform", "sample")})
+
+    def check(self, networks: Mapping[str, nn.Module]) -> None:
+        super().check(networks)
+        require_players(self, networks, self.generator)
 
     def __call__(self, round: Round) -> Tensor:
         x, c = round.real

@@ -1,0 +1,428 @@
+"""A bench runs every entry once, survives whatever happens to it, and writes down all that it learnt."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import Ended, Forked, Fresh, Process, distribution, environment, forked, local
+from scipy import stats
+
+import ganzoo
+from ganzoo import bench
+from ganzoo.errors import OptionError, UnknownNameError
+from ganzoo.executor import Job
+from ganzoo.recipe import create_recipe
+
+TINY = {"steps": 20, "evaluations": 2}
+NAMES = ("js-gan.ring", "js-gan.mixture-1d", "mle-gaussian.ring", "mle-gaussian.mixture-1d")
+
+
+def tiny(*names: str, seeds: int = 2, **changes: Any) -> bench.Plan:
+    planned = bench.plan(names or NAMES, seeds=seeds)
+    return replace(planned, recipes=tuple(create_recipe(r.name, {**TINY, **changes}) for r in planned.recipes))
+
+
+def files(folder: Path, pattern: str) -> dict[str, int]:
+    """When each of them was last written."""
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.glob(pattern)}
+
+
+def numbers(board: dict[str, Any]) -> dict[str, Any]:
+    """What a leaderboard says, but for clocks and dates."""
+    return {entry["recipe"]: (entry["metrics"], [run["status"] for run in entry["runs"]]) for entry in board["entries"]}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A small bench in this process: its folder, leaderboard and the jobs that ended, in order."""
+    folder, ended = tmp_path_factory.mktemp("bench"), []
+    board = bench.bench(tiny(), folder, local(), device="cpu", workers=2, ended=lambda job, _: ended.append(job.label))
+    return folder, board, ended
+
+
+# What is planned
+
+
+def test_the_default_suite_is_four_methods_on_four_datasets():
+    todo = bench.plan()
+    assert todo.suite == "default"
+    assert todo.seeds == 5
+    methods, datasets = (("js-gan", "ns-gan", "mle-gaussian", "mle-gmm"), ("ring", "grid", "mixture-1d", "digits"))
+    assert {recipe.name for recipe in todo.recipes} == {f"{m}.{d}" for m in methods for d in datasets}
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (("js-gan.ring",), ["js-gan.ring"]),
+        (("js-gan.ring", "js-gan.ring"), ["js-gan.ring"]),
+        (("mle-*.digits",), ["mle-gaussian.digits", "mle-gmm.digits"]),
+        (("full", "mle-gmm.r*"), ["mle-gmm.ring"]),
+        (("mle-gmm.two-moons",), ["mle-gmm.two-moons"]),
+        (("*.two-moons",), ["js-gan.two-moons", "mle-gaussian.two-moons", "mle-gmm.two-moons", "ns-gan.two-moons"]),
+    ],
+)
+def test_names_and_patterns_choose(names, wanted):
+    assert sorted(recipe.name for recipe in bench.plan(names).recipes) == sorted(wanted)
+
+
+def test_a_suite_gives_its_budget_and_full_gives_the_recipes_own():
+    quick, full = bench.plan(("js-gan.ring",)), bench.plan(("full", "js-gan.ring"))
+    assert quick.recipes[0].steps < full.recipes[0].steps == create_recipe("js-gan.ring").steps
+    assert bench.plan(("js-gan.ring",), suite="full").recipes == full.recipes
+
+
+@pytest.mark.parametrize("name", ["js-gan.rings", "jsgan", "wgan-*", "defualt"])
+def test_an_unknown_name_is_refused(name):
+    with pytest.raises(UnknownNameError, match=re.escape(name.partition(".")[2] or name)):
+        bench.plan((name,))
+
+
+def test_two_suites_are_refused():
+    with pytest.raises(OptionError, match="one suite at a time"):
+        bench.plan(("default", "full"))
+
+
+def test_the_first_seeds_of_all_recipes_come_first(tmp_path):
+    labels = [(job.seed, job.recipe.name) for job in bench.jobs(tiny(), tmp_path, "cpu")]
+    assert labels == [(seed, name) for seed in (0, 1) for name in NAMES]
+
+
+# Intervals
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], [3.5, 3.25, 9.0, -1.0, 0.125], [5.0] * 4, [1e9, 1e9 + 1, 1e9 + 2]])
+def test_the_interval_is_students(values):
+    found = bench.interval(values)
+    n, mean = len(values), statistics.fmean(values)
+    scale = statistics.stdev(values) / n**0.5
+    low, high = stats.t.interval(0.95, n - 1, mean, scale) if scale else (mean, mean)
+    assert found["mean"] == pytest.approx(mean)
+    assert found["half_width"] == pytest.approx((high - low) / 2)
+    assert found["values"] == values
+
+
+@pytest.mark.parametrize(
+    ("values", "mean"), [([2.0], 2.0), ([], None), ([1.0, None], None), ([1.0, float("nan")], None)]
+)
+def test_where_there_is_no_interval_there_is_none(values, mean):
+    assert bench.interval(values)["mean"] == mean
+    assert bench.interval(values)["half_width"] is None
+
+
+# What is written
+
+
+def test_the_leaderboard_holds_every_run_and_number(done):
+    folder, board, ended = done
+    text = (folder / "leaderboard.json").read_text()
+    held = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert numbers(held) == numbers(board)
+    assert [entry["recipe"] for entry in held["entries"]] == list(NAMES)
+    assert sorted(ended) == sorted(f"{name} seed {seed}" for name in NAMES for seed in (0, 1))
+    for entry in held["entries"]:
+        assert [run["status"] for run in entry["runs"]] == ["finished"] * 2
+        for name, metric in entry["metrics"].items():
+            assert len(metric["last"]["values"]) == len(metric["best"]["values"]) == 2
+            assert metric["last"] == bench.interval(metric["last"]["values"])
+            assert held["metrics"][name]["better"] in ("lower", "higher")
+        assert entry["dataset"] in held["floors"]
+        assert ganzoo.Recipe.parse(entry["definition"]).digest == entry["digest"]
+        assert {curve["seed"] for curve in entry["curves"]} == {0, 1}
+    assert held["environment"]["torch"]
+    assert held["wall_seconds"] > 0
+    assert held["peak_memory_mib"] > 0
+
+
+def test_numbers_of_the_leaderboard_are_those_of_the_runs(done):
+    folder, board, _ = done
+    for entry in board["entries"]:
+        results = [
+            json.loads((folder / "runs" / entry["recipe"] / f"seed-{seed}" / "result.json").read_text())
+            for seed in (0, 1)
+        ]
+        for name, metric in entry["metrics"].items():
+            assert metric["last"]["values"] == [result["metrics"][name]["last"] for result in results]
+
+
+def test_each_entry_is_a_model_in_the_layout_of_a_repository(done):
+    folder, board, _ = done
+    for entry in board["entries"]:
+        model = folder / entry["model"]
+        names = {path.name for path in model.iterdir()}
+        assert names >= {"config.json", "model.safetensors", "README.md", "metrics.json", "samples.png"}
+        loaded = ganzoo.load(model)
+        assert loaded.recipe.name == entry["recipe"]
+        assert loaded.sample(3, seed=0).x.isfinite().all()
+        assert entry["recipe"] in (model / "README.md").read_text(encoding="utf-8")
+        assert all((folder / picture).exists() for picture in entry["pictures"].values())
+        assert set(entry["pictures"]) == {"start", "during", "end"}
+
+
+def test_the_page_is_there_and_the_first_seed_alone_is_drawn(done):
+    folder, _, _ = done
+    assert (folder / "index.html").read_text(encoding="utf-8").count("js-gan") > 1
+    assert {path.split("/")[2] for path in files(folder, "runs/*/*/pictures/*")} == {"seed-0"}
+
+
+# Again
+
+
+def test_again_nothing_is_run_twice(done):
+    folder, board, _ = done
+    before, counts, seen = files(folder, "runs/**/*"), [], []
+    again = bench.bench(
+        tiny(), folder, local(), device="cpu", found=counts.append, ended=lambda job, _: seen.append(job.label)
+    )
+    assert files(folder, "runs/**/*") == before
+    assert numbers(again) == numbers(board)
+    assert counts == [8]
+    assert seen == []
+    assert again["wall_seconds"] >= board["wall_seconds"]
+
+
+def test_more_seeds_and_entries_are_added_to_what_is_there(done, tmp_path):
+    """Only what is new is run: one seed more, of one recipe."""
+    folder, _, _ = done
+    before = files(folder, "runs/*/seed-[01]/**/*")
+    seen = set()
+    board = bench.bench(
+        tiny("mle-gaussian.mixture-1d", seeds=3),
+        folder,
+        local(),
+        device="cpu",
+        listen=lambda job, _: seen.add(job.label),
+    )
+    assert seen == {"mle-gaussian.mixture-1d seed 2"}
+    assert files(folder, "runs/*/seed-[01]/**/*") == before
+    assert [run["seed"] for run in board["entries"][0]["runs"]] == [0, 1, 2]
+
+
+def test_another_definition_in_the_folder_is_refused_saying_what_differs(done):
+    folder, _, _ = done
+    before = files(folder, "**/*")
+    with pytest.raises(OptionError, match=r"js-gan\.ring with another definition \(steps: 20 there, 30 here\)"):
+        bench.bench(tiny(steps=30), folder, local(), device="cpu")
+    assert files(folder, "**/*") == before
+
+
+def test_a_job_is_what_the_folder_holds_only_if_it_is_the_same(done):
+    folder, _, _ = done
+    held = folder / "runs" / "js-gan.ring" / "seed-0"
+    recipe = create_recipe("js-gan.ring", TINY)
+    assert Job(recipe, 0, held).result() is not None
+    assert Job(recipe, 1, held).result() is None
+    assert Job(create_recipe("js-gan.ring"), 0, held).result() is None
+
+
+# The command
+
+
+COMMAND = ("bench", "mle-gaussian.mixture-1d", "mle-gmm.mixture-1d", "--seeds", 2, "--jobs", 2, "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The command's own undisturbed bench: its folder and how it ended."""
+    folder = tmp_path_factory.mktemp("whole")
+    ended = forked(*COMMAND, "--out", "bench", cwd=folder)
+    assert ended.code == 0, ended.err
+    return folder / "bench", ended
+
+
+def board_in(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "leaderboard.json").read_text())
+
+
+def finished(folder: Path) -> dict[str, int]:
+    return files(folder, "runs/*/*/result.json")
+
+
+def assert_goes_on(folder: Path, whole: Path) -> Ended:
+    """The same command finishes what is left, reruns nothing that was finished, and ends where the whole one did."""
+    before = finished(folder)
+    assert 0 < len(before) < 4, "nothing was finished, or everything: it was stopped at a bad moment"
+    ended = forked(*COMMAND, "--out", "bench", "--json", cwd=folder.parent)
+    assert ended.code == 0, ended.err
+    after = finished(folder)
+    assert len(after) == 4
+    assert {path: after[path] for path in before} == before
+    assert numbers(board_in(folder)) == numbers(board_in(whole))
+    return ended
+
+
+def test_the_command_prints_the_table(whole):
+    _, ended = whole
+    assert "mle-gaussian" in ended.out
+    assert "energy" in ended.out
+    assert "4 finished" in ended.out
+    assert "bench/index.html" in ended.out
+    assert "[4/4]" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def one_is_finished(process: Process, folder: Path) -> None:
+    process.until(lambda: len(finished(folder)) > 0)
+
+
+@pytest.mark.slow
+def test_killed_with_all_its_processes_it_goes_on(whole, tmp_path):
+    folder = tmp_path / "bench"
+    with Fresh(*COMMAND, "--out", "bench", cwd=tmp_path) as process:
+        one_is_finished(process, folder)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    ended = assert_goes_on(folder, whole[0])
+    assert numbers(json.loads(ended.out)) == numbers(board_in(folder))  # with --json there is nothing else on stdout
+
+
+@pytest.mark.slow
+def test_killed_alone_its_children_end_and_it_goes_on(whole, tmp_path):
+    folder = tmp_path / "bench"
+    with Forked(*COMMAND, "--out", "bench", cwd=tmp_path) as process:
+        one_is_finished(process, folder)
+        process.kill()
+    assert_goes_on(folder, whole[0])
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_and_publishes_what_is_known(tmp_path):
+    folder = tmp_path / "bench"
+    with Fresh(*COMMAND, "--out", "bench", cwd=tmp_path) as process:
+        one_is_finished(process, folder)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+        began = time.monotonic()
+        ended = process.wait()
+    assert time.monotonic() - began < 10
+    assert ended.code == 130
+    assert "The same command goes on where this one was" in ended.err
+    assert "Traceback" not in ended.err
+    assert 0 < sum(len(entry["runs"]) for entry in board_in(folder)["entries"]) < 4
+    assert (folder / "index.html").exists()
+
+
+def test_ctrl_c_leaves_checkpoints_and_says_how_to_go_on(tmp_path):
+    with Forked(*COMMAND, "--out", "bench", cwd=tmp_path) as process:
+        process.until(lambda: list(tmp_path.glob("bench/runs/*/*/log.jsonl")))
+        process.send(signal.SIGINT)
+        ended = process.wait()
+    assert ended.code == 130
+    assert "The same command goes on" in ended.err
+    assert "Traceback" not in ended.err
+    runs = list(tmp_path.glob("bench/runs/*/*/checkpoints/*.json"))
+    assert runs, "no run kept a checkpoint"
+
+
+# Entries that fail
+
+PLUGIN = """
+from ganzoo import Entry, Option, Part, SuiteEntry, hookimpl
+
+@hookimpl
+def ganzoo_generators():
+    shape = Option("shape", int, many=True, fit="shape")
+    return [Entry(name, f"acme_bad_targets:{name.title()}", "", (shape,)) for name in ("raising", "dying")]
+
+@hookimpl
+def ganzoo_methods():
+    return [Entry(name, f"acme_bad_targets:{name}") for name in ("raising_method", "dying_method")]
+
+@hookimpl
+def ganzoo_suites():
+    names = ("raising_method", "dying_method", "mle-gaussian")
+    recipes = tuple(f"{name}.mixture-1d" for name in names)
+    return [SuiteEntry("tiny", "", recipes=recipes, overrides={"*": {"steps": 20, "evaluations": 1}}, seeds=1)]
+"""
+
+TARGETS = """
+import os
+import torch
+from torch import nn
+from ganzoo import Generator, Method, Part, Player, Turn
+
+class Bad(Generator):
+    def __init__(self, shape):
+        super().__init__()
+        self.layer, self.calls = nn.Linear(1, 1), 0
+
+    def source(self, n, rng, batch=None, label=None):
+        return torch.randn(n, 1, generator=rng), None
+
+    def forward(self, z, c=None):
+        self.calls += 1
+        if self.calls > 5:
+            self.fail()
+        return self.layer(z)
+
+class Raising(Bad):
+    def fail(self):
+        raise RuntimeError("the sixth time is too much")
+
+class Dying(Bad):
+    def fail(self):
+        os._exit(7)
+
+def _method(name):
+    adam = Part("optimizer", "adam")
+    players = {
+        "generator": Player(Part("generator", name), adam),
+        "discriminator": Player(Part("discriminator", "mlp"), adam),
+    }
+    js = {"divergence": Part("divergence", "js")}
+    turns = (
+        Turn("discriminator", Part("term", "criticise", js)),
+        Turn("generator", Part("term", "fool", {**js, "saturating": True})),
+    )
+    return Method(players, turns, batch_size=8)
+
+def raising_method():
+    return _method("raising")
+
+def dying_method():
+    return _method("dying")
+"""
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("failed")
+    plugins = distribution(folder / "plugins", "acme-bad", PLUGIN)
+    (plugins / "acme_bad_targets.py").write_text(TARGETS)
+    with Fresh("bench", "tiny", "--jobs", 2, "--device", "cpu", cwd=folder, env=environment(plugins)) as process:
+        return folder / "bench" / "tiny", process.wait()
+
+
+def test_entries_that_fail_are_reported_and_the_others_finish(failed):
+    folder, ended = failed
+    assert ended.code == 1
+    runs = {entry["recipe"].split(".")[0]: entry["runs"][0] for entry in board_in(folder)["entries"]}
+    assert {name: run["status"] for name, run in runs.items()} == {
+        "raising_method": "failed",
+        "dying_method": "failed",
+        "mle-gaussian": "finished",
+    }
+    assert runs["raising_method"]["error"] == "RuntimeError: the sixth time is too much"
+    assert "exit code 7" in runs["dying_method"]["error"]
+    assert "the sixth time is too much" in ended.err
+    assert "exit code 7" in ended.err
+    assert "1 finished" in ended.out
+    assert "2 failed" in ended.out
+    assert ganzoo.load(folder / "models" / "mle-gaussian.mixture-1d").sample(2).x.shape == (2, 1)
+    assert not (folder / "models" / "raising_method.mixture-1d").exists()
+    assert (folder / "index.html").exists()
+
+
+def test_a_bench_names_what_it_cannot_find(tmp_path):
+    ended = forked("bench", "js-gan.rng", cwd=tmp_path)
+    assert ended.code == 2
+    assert "did you mean" in ended.err
+    assert not list(tmp_path.glob("bench"))
