@@ -115,7 +115,10 @@ def load(path: str | PathLike[str], *, device: str = "cpu") -> Model:
         config = as_object(json.loads((folder / CONFIG).read_bytes()), CONFIG)
         sums = as_object(config.get("sha256", {}), "sha256")
         generator = as_object(config.get("generator", {}), "generator")
-        as_object(as_object(config.get("recipe"), "recipe").get("dataset"), "the recipe's dataset")
+        recipe = as_object(config.get("recipe"), "recipe")
+        as_object(recipe.get("dataset"), "the recipe's dataset")
+        if not isinstance(recipe.get("name"), str):
+            raise OptionError("its recipe has no name")
         data = (folder / WEIGHTS).read_bytes()
     except FileNotFoundError as error:
         raise ModelError(f"{folder} holds no model: {Path(str(error.filename)).name} is missing") from None
@@ -147,6 +150,8 @@ def _weighted(part: Part, data: bytes, folder: Path) -> Generator:
         raise ModelError(
             f"{folder / WEIGHTS} does not fit its {CONFIG}: {odd} is {found.get(odd)}, and should be {wanted.get(odd)}"
         )
+    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+        raise ModelError(f"{folder / WEIGHTS} holds weights that are not finite numbers")
     with torch.random.fork_rng(devices=[]):  # loading must not disturb the caller's random state
         generator: Generator = part.build()
     generator.load_state_dict(weights)

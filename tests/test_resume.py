@@ -119,7 +119,7 @@ def test_killed_anywhere_and_resumed_it_ends_with_the_same_bits(case, tmp_path):
         kill_at(again, tmp_path, last, rng.uniform(0.0, 0.2) * took)
     kill_at(again, tmp_path, folder / "model" / "model.safetensors")
     finish(again, tmp_path)
-    assert seen, "every kill came before the first checkpoint, or after the last step"
+    assert max(seen, default=0) > 0, "every kill came before the first checkpoint, or after the last step"
     assert_equal(folder, whole)
 
 
@@ -157,7 +157,7 @@ def stopped(tmp_path):
     arguments = (*RING, "--out", "stopped", "--resume")
     folder = tmp_path / "stopped" / "seed-0"
     with Forked(*arguments, cwd=tmp_path) as process:
-        process.until(lambda: len(list(folder.glob("checkpoints/step-*.json"))) > 1)
+        process.until(lambda: sum(steps_kept(folder)) > 3)
         process.kill()
     for path in folder.rglob("*.tmp"):
         path.unlink()
@@ -236,7 +236,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(ring, tmp_path):
         ended = process.wait()
     assert ended.code == 130
     assert "Traceback" not in ended.err
-    assert steps_kept(folder)
+    assert steps_kept(folder)[-1] > 0
     assert re.search(r"interrupted at step \d+, with a checkpoint", ended.err)
     (line,) = re.findall(r"^Go on with: ganzoo (.*)$", ended.err, re.MULTILINE)
     assert "'stopped here'" in line
@@ -252,7 +252,7 @@ def test_a_polite_kill_keeps_a_checkpoint_too(tmp_path):
         ended = process.wait()
     assert ended.code == 130
     assert "Go on with: ganzoo train" in ended.err
-    assert steps_kept(folder)
+    assert steps_kept(folder)[-1] > 0
 
 
 def test_a_second_ctrl_c_stops_at_once_and_still_says_how_to_go_on(tmp_path):
@@ -278,6 +278,7 @@ def test_ctrl_c_after_the_last_step_says_how_to_go_on(ring, tmp_path):
     folder = tmp_path / "late" / "seed-0"
     with Forked(*RING, "--out", "late", cwd=tmp_path) as process:
         process.until(lambda: (folder / "pictures" / "step-000000120.png").exists())
+        time.sleep(0.1)
         process.send(signal.SIGINT)
         ended = process.wait()
     if ended.code == 0:
