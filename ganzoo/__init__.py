@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from ganzoo.metric import Score as Score
     from ganzoo.model import Model as Model
     from ganzoo.model import load as load
+    from ganzoo.part import Option as Option
+    from ganzoo.part import Part as Part
     from ganzoo.penalties import Penalty as Penalty
     from ganzoo.penalties import input_gradient as input_gradient
     from ganzoo.recipe import Method as Method
@@ -44,9 +46,7 @@ if TYPE_CHECKING:
     from ganzoo.recipe import Recipe as Recipe
     from ganzoo.registry import Entry as Entry
     from ganzoo.registry import Expected as Expected
-    from ganzoo.registry import Option as Option
     from ganzoo.registry import Paper as Paper
-    from ganzoo.registry import Part as Part
     from ganzoo.registry import RecipeEntry as RecipeEntry
     from ganzoo.registry import SuiteEntry as SuiteEntry
     from ganzoo.terms import Term as Term
@@ -69,7 +69,8 @@ _HOME = {
     "model": ("Model", "load"),
     "penalties": ("Penalty", "input_gradient"),
     "recipe": ("Method", "Player", "Recipe"),
-    "registry": ("Entry", "Expected", "Option", "Paper", "Part", "RecipeEntry", "SuiteEntry"),
+    "part": ("Option", "Part"),
+    "registry": ("Entry", "Expected", "Paper", "RecipeEntry", "SuiteEntry"),
     "terms": ("Term",),
     "train": ("Run",),
     "update": ("Optimizer", "Projection", "Schedule"),

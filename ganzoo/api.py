@@ -6,9 +6,9 @@ from fnmatch import fnmatch
 from typing import Any
 
 from ganzoo.errors import UnknownNameError, suggest
+from ganzoo.part import KINDS, Part
 from ganzoo.plugins import registry
 from ganzoo.recipe import create_recipe, recipe_names
-from ganzoo.registry import KINDS, Part
 
 
 def list_recipes(pattern: str = "*") -> list[str]:

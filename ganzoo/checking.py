@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from ganzoo.errors import GanzooError
+from ganzoo.part import KINDS
 from ganzoo.plugins import find_any, registry
 from ganzoo.recipe import canonical_name, create_recipe, recipe_names
-from ganzoo.registry import KINDS, Entry
+from ganzoo.registry import Entry
 from ganzoo.testing import check_entry, check_recipe
 from ganzoo.train import Run
 

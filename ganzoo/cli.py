@@ -58,8 +58,9 @@ def list_(kind: str | None, pattern: str | None, as_json: bool) -> None:
     from fnmatch import fnmatch
 
     from ganzoo.errors import UnknownNameError, suggest
+    from ganzoo.part import KINDS
     from ganzoo.plugins import registry
-    from ganzoo.registry import KINDS, normalise
+    from ganzoo.registry import normalise
 
     plural = {_plural(name): name for name in KINDS}
     if kind is not None and pattern is None and normalise(kind) not in {*KINDS, *plural}:

@@ -15,7 +15,7 @@ from ganzoo.dataset import Batch
 from ganzoo.discriminator import Verdict
 from ganzoo.divergence import Scores
 from ganzoo.errors import UsageError
-from ganzoo.registry import Part, build
+from ganzoo.part import Part, build
 from ganzoo.update import Schedule
 
 GENERATOR: Final = "generator"

@@ -27,8 +27,8 @@ from ganzoo.device import pick_device
 from ganzoo.errors import IncompatibleError, ModelError, OptionError
 from ganzoo.files import atomic_write, sha256, write_json
 from ganzoo.generator import Generator, TractableGenerator
+from ganzoo.part import Part, as_object
 from ganzoo.recipe import Recipe
-from ganzoo.registry import Part, as_object
 
 FORMAT: Final = 1
 CONFIG: Final = "config.json"

@@ -21,7 +21,8 @@ import pluggy
 from ganzoo import hookspecs
 from ganzoo.errors import PluginError, UnknownNameError, suggest
 from ganzoo.hookspecs import HOOKS
-from ganzoo.registry import KINDS, Entry, Option, RecipeEntry, Registry, SuiteEntry, normalise
+from ganzoo.part import KINDS, Option
+from ganzoo.registry import Entry, RecipeEntry, Registry, SuiteEntry, normalise
 
 GROUP = "ganzoo"
 NAME = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*", re.IGNORECASE)

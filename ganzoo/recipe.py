@@ -21,8 +21,9 @@ from ganzoo.dataset import Batch, Dataset
 from ganzoo.errors import ExportError, IncompatibleError, OptionError, suggest
 from ganzoo.game import GENERATOR, Sum, Turn, Weighted
 from ganzoo.generator import Generator
+from ganzoo.part import Option, Part, as_object, resolve, to_json
 from ganzoo.plugins import registry
-from ganzoo.registry import Entry, Expected, Option, Paper, Part, RecipeEntry, as_object, resolve, to_json
+from ganzoo.registry import Entry, Expected, Paper, RecipeEntry
 
 FORMAT: Final = 1
 NAME: Final = re.compile(r"([\w-]+/)?[\w-]+\.([\w-]+/)?[\w-]+")

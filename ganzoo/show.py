@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from ganzoo.errors import UsageError
+from ganzoo.part import Option, Part, to_json
 from ganzoo.plugins import find_any
 from ganzoo.recipe import BUDGET, Recipe
-from ganzoo.registry import Entry, Option, Paper, Part, to_json
+from ganzoo.registry import Entry, Paper
 
 
 def show_recipe(recipe: Recipe, as_json: bool, cite: bool) -> None:

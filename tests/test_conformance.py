@@ -17,10 +17,11 @@ from ganzoo.divergence import Divergence, FDivergence, SampleDivergence, Scores
 from ganzoo.game import Draw, Round, Turn, part
 from ganzoo.generator import Generator, TractableGenerator
 from ganzoo.metric import Evidence, Metric, Score
+from ganzoo.part import KINDS, Option
 from ganzoo.penalties import Penalty, input_gradient
 from ganzoo.plugins import registry
 from ganzoo.recipe import Method, Player, create_recipe, recipe_names
-from ganzoo.registry import KINDS, Entry, Option, Paper
+from ganzoo.registry import Entry, Paper
 from ganzoo.terms import Term
 from ganzoo.testing import ConformanceError
 from ganzoo.update import Optimizer, Projection, Schedule

@@ -12,8 +12,9 @@ from ganzoo.discriminator import Discriminator, Verdict
 from ganzoo.errors import ExportError, GanzooError, IncompatibleError, OptionError, UnknownNameError, UsageError
 from ganzoo.game import Turn, part
 from ganzoo.generator import Generator
+from ganzoo.part import Option
 from ganzoo.recipe import Recipe, create_recipe, recipe_names
-from ganzoo.registry import Entry, Expected, Option, RecipeEntry
+from ganzoo.registry import Entry, Expected, RecipeEntry
 
 NAMES = recipe_names()
 SHAPE = Option("shape", int, low=1, many=True, fit="shape")

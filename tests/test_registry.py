@@ -8,8 +8,9 @@ import random
 import pytest
 
 from ganzoo.errors import AmbiguousNameError, ExportError, GanzooError, OptionError, PluginError, UnknownNameError
+from ganzoo.part import KINDS, Option, Part
 from ganzoo.plugins import registry
-from ganzoo.registry import KINDS, Entry, Option, Part, Registry
+from ganzoo.registry import Entry, Registry
 from ganzoo.terms import Criticise
 from ganzoo.zoo.divergences import JensenShannon
 from ganzoo.zoo.updates import Adam, Cosine

@@ -16,8 +16,8 @@ from ganzoo.engine.sampler import Sampler
 from ganzoo.errors import PluginError
 from ganzoo.game import Round, Turn
 from ganzoo.generator import Generator
+from ganzoo.part import build
 from ganzoo.recipe import Recipe
-from ganzoo.registry import build
 from ganzoo.seeds import derive
 from ganzoo.update import Optimizer, Schedule
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganzoo.dataset import PARTS, Batch, Dataset, Modes, PartName, TractableDataset
 from ganzoo.metric import Evidence, Metric, Score
-from ganzoo.registry import Part
+from ganzoo.part import Part
 from ganzoo.testing.common import attempt, check_dataclass, check_pure, expect, finite, rng, same
 from ganzoo.testing.networks import compare_density
 

@@ -12,9 +12,10 @@ from typing import Any, Final
 import torch
 
 from ganzoo.errors import GanzooError, IncompatibleError
+from ganzoo.part import KINDS, Option, Part
 from ganzoo.plugins import NAME, registry
 from ganzoo.recipe import create_recipe, recipe_names
-from ganzoo.registry import KINDS, Entry, Option, Part, Registry, SuiteEntry
+from ganzoo.registry import Entry, Registry, SuiteEntry
 from ganzoo.testing.common import CLASSES, attempt, expect
 from ganzoo.testing.data import check_dataset, check_metric
 from ganzoo.testing.game import (

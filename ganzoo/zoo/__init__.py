@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from ganzoo.hookspecs import hookimpl
-from ganzoo.registry import Entry, Expected, Option, Paper, Part, RecipeEntry, SuiteEntry
+from ganzoo.part import Option, Part
+from ganzoo.registry import Entry, Expected, Paper, RecipeEntry, SuiteEntry
 
 GOODFELLOW: Final = Paper(
     "Generative Adversarial Nets",

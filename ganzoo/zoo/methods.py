@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ganzoo.game import DISCRIMINATOR, GENERATOR, Turn, part
+from ganzoo.part import Part
 from ganzoo.recipe import Method, Player
-from ganzoo.registry import Part
 
 
 def js_gan(divergence: Part, k: int, optimizer: Part) -> Method:
