@@ -101,7 +101,7 @@ class Run:
             LockedError: another process works in the folder.
             RunError: the folder holds another run, or a run and ``resume`` is not set.
         """
-        with locked(self.folder, self.patience), self._interruptible(), _own_randomness():
+        with locked(self.folder, self.patience), self._interruptible(), _own_randomness(self.device):
             claim(self.folder, self.recipe, self.seed, resume=resume)
             self._begin()
             if resume and (found := checkpoint.load(self.folder / "checkpoints")):
@@ -299,10 +299,10 @@ class Run:
 
 
 @contextmanager
-def _own_randomness() -> Iterator[None]:
+def _own_randomness(device: torch.device) -> Iterator[None]:
     """What a run does with the random states that all code shares is undone for whoever called it."""
     states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
     random.setstate(states[0])
     np.random.set_state(states[1])
