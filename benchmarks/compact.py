@@ -1,4 +1,4 @@
-"""Keeps of a leaderboard what is worth recording: ``python benchmarks/compact.py bench/full/leaderboard.json OUT.json``.
+"""Keeps of a leaderboard what is worth recording: ``python benchmarks/compact.py bench/full/leaderboard.json OUT``.
 
 Curves and pictures stay behind; every number with its values by seed, device, commit and versions is kept.
 """
