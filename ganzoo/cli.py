@@ -313,9 +313,14 @@ def _recipe(name: str, options: tuple[str, ...]) -> Recipe:
         budget = _parsed(options)
         try:
             data = json.loads(Path(name).read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
-            raise OptionError(f"{name} cannot be read as a recipe: {error}") from None
-        return Recipe.parse({**data, **budget} if isinstance(data, dict) else data).check()
+        except OSError as error:
+            raise OptionError(f"{name} cannot be read: {error.strerror}") from None
+        except (ValueError, RecursionError) as error:
+            raise OptionError(f"{name} is no JSON: {error}") from None
+        try:
+            return Recipe.parse({**data, **budget} if isinstance(data, dict) else data).check()
+        except OptionError as error:
+            raise OptionError(f"{name}: {error}") from None
     return create_recipe(name, _parsed(options))
 
 

@@ -61,10 +61,10 @@ class FDivergence(Divergence):
     """``D_f(P‖Q) = ∫ q f(p/q)`` through its dual, ``sup_T  E_P[T] − E_Q[f*(T)]`` with ``T = activation(v)`` for a score
     ``v``.
 
-    A leaf states ``f``, ``f'``, the conjugate ``f*``, the activation (which maps scores into the domain of ``f*``), the
-    closed and stable ``dual(v) = f*(activation(v))`` and the optimal score as a function of ``log p/q``. ``offset =
-    f(1)`` is 0 but where a classical objective differs from a divergence by a constant. Nowozin, Cseke & Tomioka,
-    "f-GAN" (2016).
+    A leaf is a frozen dataclass; it states ``f``, ``f'``, the conjugate ``f*``, the activation (which maps scores
+    into the domain of ``f*``), the closed and stable ``dual(v) = f*(activation(v))`` and the optimal score as a
+    function of ``log p/q``. ``offset = f(1)`` is 0 but where a classical objective differs from a divergence by a
+    constant. Nowozin, Cseke & Tomioka, "f-GAN" (2016).
     """
 
     offset: ClassVar[float] = 0.0

@@ -79,6 +79,6 @@ def suggest(name: str, known: Iterable[str]) -> str:
     known = sorted(set(known))
     if near := difflib.get_close_matches(name, known, n=3, cutoff=0.5):
         return f"did you mean {' or '.join(near)}?"
-    if len(known) <= 12:
+    if len(known) <= 24:
         return f"known: {', '.join(known) or 'none'}"
     return f"{len(known)} are known"

@@ -67,15 +67,15 @@ def carry_out(job: Job, listen: Listener = lambda record: None, *, resume: bool 
     """Train, measure on the held-out part, export, and write ``result.json``; if that is there, it is only read."""
     if resume and (found := job.result()):
         return found
+    run = Run(
+        job.recipe,
+        job.seed,
+        job.folder,
+        device=job.device,
+        draw=job.draw,
+        checkpoint_seconds=job.checkpoint_seconds,
+    )
     with locked(job.folder, job.patience):
-        run = Run(
-            job.recipe,
-            job.seed,
-            job.folder,
-            device=job.device,
-            draw=job.draw,
-            checkpoint_seconds=job.checkpoint_seconds,
-        )
         outcome = run.train(resume=resume, listen=listen)
         result: Result = {
             "recipe": job.recipe.name,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -64,6 +65,8 @@ class Model:
         The same ``seed`` gives the same samples; without one they differ from call to call. ``label`` asks for one
         label, or for one each, ``(n,)``.
         """
+        if n < 1:
+            raise OptionError(f"n={n} is not allowed; it takes int ≥ 1")
         seed = secrets.randbits(63) if seed is None else seed
         return evaluate.sample(self.generator, n, seed, None if label is None else self._labels(n, label))
 
@@ -102,15 +105,13 @@ def export(folder: Path, recipe: Recipe, generator: Generator, provenance: Mappi
 
 
 def load(path: str | PathLike[str], *, device: str = "cpu") -> Model:
-    """Load an exported model from its folder (or from a run's, whose ``model`` it then is).
+    """Load an exported model from its folder, from that of its run, or from that of `ganzoo train` (its first seed).
 
     Raises:
         ModelError: the folder holds no model, or one that is damaged, incomplete or does not match its configuration.
         UsageError: the model needs something that is not registered here.
     """
-    folder = Path(path)
-    if not (folder / CONFIG).exists() and (folder / "model" / CONFIG).exists():
-        folder = folder / "model"
+    folder = _model_in(Path(path))
     try:
         config = as_object(json.loads((folder / CONFIG).read_bytes()), CONFIG)
         sums = as_object(config.get("sha256", {}), "sha256")
@@ -121,7 +122,7 @@ def load(path: str | PathLike[str], *, device: str = "cpu") -> Model:
             raise OptionError("its recipe has no name")
         data = (folder / WEIGHTS).read_bytes()
     except FileNotFoundError as error:
-        raise ModelError(f"{folder} holds no model: {Path(str(error.filename)).name} is missing") from None
+        raise ModelError(f"{folder} holds no model: {_why_not(folder, Path(str(error.filename)))}") from None
     except (ValueError, OSError, OptionError, RecursionError) as error:
         raise ModelError(f"{folder / CONFIG} cannot be read: {error}") from None
     if config.get("format") != FORMAT:
@@ -130,6 +131,23 @@ def load(path: str | PathLike[str], *, device: str = "cpu") -> Model:
         raise ModelError(f"{folder / WEIGHTS} is damaged: its checksum is not the one in {CONFIG}")
     part = Part.parse({**generator, "kind": "generator"}, "generator")
     return Model(_weighted(part, data, folder).to(pick_device(device)), config)
+
+
+def _model_in(folder: Path) -> Path:
+    for inner in (folder, folder / "model", folder / "seed-0" / "model"):
+        if (inner / CONFIG).exists():
+            return inner
+    return folder
+
+
+def _why_not(folder: Path, missing: Path) -> str:
+    if not folder.exists():
+        return "there is no such folder"
+    for result in (folder / "result.json", folder / "seed-0" / "result.json"):
+        with suppress(OSError, ValueError, AttributeError):
+            if (status := json.loads(result.read_bytes()).get("status")) != "finished":
+                return f"its run {status}"
+    return f"{missing.name} is missing"
 
 
 def _weighted(part: Part, data: bytes, folder: Path) -> Generator:

@@ -92,7 +92,9 @@ def _short(value: float | None) -> str:
 
 def _ending(result: Result) -> str:
     if result["status"] == "diverged":
-        return f"diverged at step {result['diverged_at']:,}; its last good checkpoint is kept"
+        return (
+            f"diverged at step {result['diverged_at']:,}; its last good checkpoint, of step {result['step']:,}, is kept"
+        )
     if result["status"] == "failed":
         return f"failed: {result.get('error')}"
     if result["status"] == "interrupted":
@@ -146,7 +148,7 @@ class BenchProgress:
         if self._all is not None:
             self.bar.update(self._all, completed=count)
         if count:
-            self.console.print(f"[{count}/{self.total}] were run before", highlight=False)
+            self.console.print(f"[{count}/{self.total}] runs were done before", highlight=False)
 
     def listen(self, job: Job, record: Mapping[str, Any]) -> None:
         if "warning" in record:

@@ -292,7 +292,7 @@ def _known_parts(entry: Entry, method: Method, parts: Mapping[str, Mapping[str, 
             known += [f"{player}.OPTION" for player in method.players] + ["dataset.OPTION"]
             wanted = owner if "" in options else f"{owner}.{next(iter(options))}"
             raise OptionError(
-                f"{entry.name} has no option {wanted!r}; {suggest(wanted, known)}. It takes: {', '.join(known)}"
+                f"{entry.name} has no option {wanted!r}; {suggest(wanted, known)} It takes: {', '.join(known)}"
             )
 
 

@@ -21,8 +21,6 @@ def write_samples(path: Path, n: int, seed: int, label: int | None, device: str,
     writers = {".png": _png, ".npz": _npz, ".safetensors": _safetensors}
     if out.suffix not in writers:
         raise OptionError(f"--out {out}: samples are written as {', '.join(writers)}")
-    if path.is_dir() and not (path / models.CONFIG).exists() and (path / "seed-0").is_dir():
-        path = path / "seed-0"
     model = models.load(path, device=device)
     batch = model.sample(n, seed=seed, label=label)
     writers[out.suffix](model, batch, out)

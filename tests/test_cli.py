@@ -204,7 +204,7 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(line, says, tmp_path):
 def test_what_went_wrong_is_exit_code_1(tmp_path):
     ended = forked("sample", "nowhere", cwd=tmp_path)
     assert ended.code == 1
-    assert ended.err == "ganzoo: nowhere holds no model: config.json is missing\n"
+    assert ended.err == "ganzoo: nowhere holds no model: there is no such folder\n"
 
 
 @pytest.mark.parametrize("line", ["--debug show js-gan.rong", "show js-gan.rong --debug"])
