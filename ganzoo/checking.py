@@ -8,59 +8,96 @@ from pathlib import Path
 
 import torch
 
-from ganzoo.errors import GanzooError
+from ganzoo.errors import GanzooError, IncompatibleError
 from ganzoo.part import KINDS
-from ganzoo.plugins import find_any, registry
-from ganzoo.recipe import canonical_name, create_recipe, recipe_names
-from ganzoo.registry import Entry
-from ganzoo.testing import check_entry, check_recipe
+from ganzoo.plugins import find_any, host, registry
+from ganzoo.recipe import Recipe, canonical_name, create_recipe, recipe_names
+from ganzoo.registry import Entry, canonical
+from ganzoo.testing import check_entry, check_plugin, check_recipe, entries_of
 from ganzoo.train import Run
 
 
 def check_all(names: Sequence[str], say: Callable[[str], None]) -> int:
-    """Check entries and recipes by name, or everything; say a line for each. Returns how many failed."""
-    checks = [check for name in names for check in _named(name)] if names else _everything()
-    failed = 0
-    for label, check in checks:
-        try:
-            check()
-        except (AssertionError, GanzooError) as error:
-            failed += 1
-            say(f"FAILED  {label}: {error}")
-        except Exception as error:  # what is checked is others' code
-            failed += 1
-            say(f"FAILED  {label}: {type(error).__name__}: {error}")
-        else:
-            say(f"ok      {label}")
-    say(f"{len(checks) - failed} passed, {failed} failed")
-    return failed
+    """Check entries, recipes and plugins by name, or everything; say a line for each. Returns how many failed."""
+    checks = dict(check for name in names for check in _named(name)) if names else _everything()
+    counts = {"ok": 0, "FAILED": 0, "unfit": 0}
+    for label, check in checks.items():
+        outcome, why = _outcome(check)
+        counts[outcome] += 1
+        say(f"{outcome:7} {label}{': ' if why else ''}{why}")
+    unfit = f", {counts['unfit']} do not fit each other" if counts["unfit"] else ""
+    say(f"{counts['ok']} passed, {counts['FAILED']} failed{unfit}")
+    return counts["FAILED"]
 
 
-Check = tuple[str, Callable[[], None]]
+Check = Callable[[], None]
 
 
-def _everything() -> list[Check]:
+class _UnfitError(Exception):
+    """A method and a dataset that do not fit: no fault of either."""
+
+
+def _outcome(check: Check) -> tuple[str, str]:
+    try:
+        check()
+    except _UnfitError as error:
+        return "unfit", str(error)
+    except (AssertionError, GanzooError) as error:
+        return "FAILED", str(error)
+    except Exception as error:  # what is checked is others' code
+        return "FAILED", f"{type(error).__name__}: {error}"
+    return "ok", ""
+
+
+def _everything() -> dict[str, Check]:
+    plugins = [_plugin(plugin.distribution) for plugin in host().plugins if plugin.status != "blocked"]
     entries = [_entry(entry) for kind in KINDS for entry in registry().all(kind)]
-    return entries + [_recipe(name) for name in recipe_names()]
+    return dict([*plugins, *entries, *map(_pair, recipe_names())])
 
 
-def _named(name: str) -> list[Check]:
+def _named(name: str) -> list[tuple[str, Check]]:
     if "." in name:
         return [_recipe(canonical_name(name))]  # a misspelt name is no failed check
+    if canonical(name) in {canonical(plugin.distribution) for plugin in host().plugins}:
+        own = entries_of(name)
+        brought = {registry().name(entry) for entry in own if entry.kind in ("method", "dataset")}
+        pairs = [pair for pair in recipe_names() if brought & set(pair.split(".", 1))]
+        return [_plugin(name), *map(_entry, own), *map(_pair, pairs)]
     return [_entry(entry) for entry in find_any(name)]
 
 
-def _entry(entry: Entry) -> Check:
-    return f"{entry.kind} {entry.name}", lambda: check_entry(entry)
+def _plugin(distribution: str) -> tuple[str, Check]:
+    return f"plugin {distribution}", lambda: check_plugin(distribution)
 
 
-def _recipe(name: str) -> Check:
-    return f"recipe {name}", lambda: _tiny_round(name)
+def _entry(entry: Entry) -> tuple[str, Check]:
+    name = registry().name(entry)
+    return f"{entry.kind} {name}{' (entry)' if entry.kind == 'recipe' else ''}", lambda: check_entry(entry)
 
 
-def _tiny_round(name: str) -> None:
+def _recipe(name: str) -> tuple[str, Check]:
+    return f"recipe {name}", lambda: _tiny_round(_tiny(name))
+
+
+def _pair(name: str) -> tuple[str, Check]:
+    """As `_recipe`, of a pair that nobody promised would fit."""
+
+    def check() -> None:
+        try:
+            recipe = _tiny(name)
+        except IncompatibleError as error:
+            raise _UnfitError(str(error)) from None
+        _tiny_round(recipe)
+
+    return f"recipe {name}", check
+
+
+def _tiny(name: str) -> Recipe:
+    return create_recipe(name, {"steps": 2, "batch_size": 16, "evaluations": 1})
+
+
+def _tiny_round(recipe: Recipe) -> None:
     """The recipe's contract, and two steps of it on the CPU."""
-    recipe = create_recipe(name, {"steps": 2, "batch_size": 16, "evaluations": 1})
     check_recipe(recipe)
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         outcome = Run(recipe, 0, Path(folder), device="cpu", draw=False).train()

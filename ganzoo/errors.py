@@ -9,6 +9,7 @@
     │   ├── OptionError             an option that is not declared, or a value out of its bounds
     │   └── IncompatibleError       parts that do not fit each other, found before training
     ├── PluginError                 a plugin broke its side of the contract
+    ├── InstallError                a plugin could not be installed or removed
     ├── ExportError                 something that has no registered name was to be written down
     ├── ModelError                  an exported model is damaged or is not one
     └── RunError                    something went wrong with a run folder
@@ -51,6 +52,10 @@ class IncompatibleError(UsageError):
 
 
 class PluginError(GanzooError):
+    pass
+
+
+class InstallError(GanzooError):
     pass
 
 

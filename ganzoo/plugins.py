@@ -1,7 +1,7 @@
 """The plugin host: finds plugins, asks their hooks for entries, and survives whatever they do.
 
 A plugin that cannot be imported, has a wrong hook or raises in one costs only its own entries, and one line on stderr.
-``GANZOO_STRICT_PLUGINS=1`` raises instead.
+``GANZOO_STRICT_PLUGINS=1`` raises instead; ``GANZOO_LOAD_PLUGINS=a,b`` loads only these.
 """
 
 from __future__ import annotations
@@ -9,52 +9,108 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import metadata
-from typing import Any
+from typing import Any, Final
 
 import pluggy
 
-from ganzoo import hookspecs
+from ganzoo import __version__, hookspecs
 from ganzoo.errors import PluginError, UnknownNameError, suggest
 from ganzoo.hookspecs import HOOKS
 from ganzoo.part import KINDS, Option
-from ganzoo.registry import Entry, RecipeEntry, Registry, SuiteEntry, normalise
+from ganzoo.registry import Entry, RecipeEntry, Registry, SuiteEntry, canonical, normalise
 
 GROUP = "ganzoo"
 NAME = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*", re.IGNORECASE)
+
+
+#: Raise where a plugin fails, instead of leaving it out.
+STRICT: Final = "GANZOO_STRICT_PLUGINS"
+#: Load these distributions only, with commas between them; none where it is empty. The core is always loaded.
+LOAD: Final = "GANZOO_LOAD_PLUGINS"
 
 
 @dataclass
 class Plugin:
     """One entry point of the group, and what became of it."""
 
-    distribution: str
-    version: str
-    entry_point: str
-    status: str = "ok"
+    point: metadata.EntryPoint = field(repr=False)
+    status: str = "ok"  # or "failed", or "blocked" by `LOAD`
     error: str = ""
     entries: list[Entry] = field(default_factory=list[Entry])
+    imports_torch: bool | None = None  # where it cannot be said, since torch was there before
+    seconds: float = 0.0
+
+    @cached_property
+    def distribution(self) -> str:
+        return _distribution(self.point)
+
+    @cached_property
+    def version(self) -> str:
+        return self.point.dist.version if self.point.dist else ""
+
+    @property
+    def entry_point(self) -> str:
+        return self.point.name
+
+    @property
+    def core(self) -> bool:
+        return self.distribution == Registry.core
+
+    @cached_property
+    def requires(self) -> str:
+        """Which versions of ganzoo it asks for; empty where it does not say."""
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        try:
+            asked = [Requirement(line) for line in (self.point.dist and self.point.dist.requires) or ()]
+        except InvalidRequirement:
+            return ""
+        return ",".join(str(r.specifier) for r in asked if canonical(r.name) == Registry.core and not r.marker)
+
+    @property
+    def met(self) -> bool:
+        from packaging.specifiers import SpecifierSet
+
+        return SpecifierSet(self.requires).contains(__version__, prereleases=True)
 
 
 class Host:
-    """Every plugin of this environment, loaded once."""
+    """Every plugin of this environment, loaded once: those that ``begin`` is true of, which hears of each before."""
 
-    def __init__(self) -> None:
+    def __init__(self, begin: Callable[[Plugin], bool] = lambda plugin: True) -> None:
         self.manager = pluggy.PluginManager("ganzoo")
         self.manager.add_hookspecs(hookspecs)
         self.registry = Registry()
-        self.plugins = [self._load(point) for point in _entry_points()]
+        self.plugins: list[Plugin] = []
+        points = list(_entry_points())
+        allowed = _allowed({_distribution(point) for point in points})
+        for point in points:
+            if begin(plugin := Plugin(point)):
+                self.plugins.append(plugin)
+                self._load(plugin, allowed)
 
-    def _load(self, point: metadata.EntryPoint) -> Plugin:
-        assert point.dist is not None
-        plugin = Plugin(point.dist.name, point.dist.version, point.name)
+    def _load(self, plugin: Plugin, allowed: set[str] | None) -> None:
+        if allowed is not None and not plugin.core and canonical(plugin.distribution) not in allowed:
+            plugin.status, plugin.error = "blocked", f"{LOAD} does not name it"
+            return
+        torch, start = "torch" in sys.modules, time.perf_counter()
+        try:
+            with redirect_stdout(sys.stderr):  # what a plugin prints is not what a command was asked for
+                self._register(plugin)
+        finally:
+            plugin.imports_torch = None if torch else "torch" in sys.modules
+            plugin.seconds = time.perf_counter() - start
+
+    def _register(self, plugin: Plugin) -> None:
         phase, name = "import", f"{plugin.distribution}:{plugin.entry_point}"
         try:
-            module = point.load()
+            module = plugin.point.load()
             phase = "registration"
             self.manager.register(module, name)
             self._known_hooks(module)
@@ -64,21 +120,24 @@ class Host:
                 found += [(kind, entry) for entry in _entries(getattr(self.manager.hook, hook), name, kind)]
             _check_unique(found)
             # Only a plugin whose every hook answered gets in: half a plugin would be harder to explain than none.
-            plugin.entries = [self.registry.adopt(k, e, plugin.distribution, plugin.version) for k, e in found]
-        except (Exception, SystemExit) as error:
+            whose = (plugin.distribution, plugin.version, plugin.entry_point)
+            plugin.entries = [self.registry.adopt(kind, entry, *whose) for kind, entry in found]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             if self.manager.has_plugin(name):
                 self.manager.unregister(name=name)  # nor does a failed plugin hear of training events
-            if os.environ.get("GANZOO_STRICT_PLUGINS") == "1":
-                raise PluginError(_failure(plugin, phase, error)) from error
             plugin.status, plugin.error = "failed", f"{phase}: {_one_line(error)}"
+            if os.environ.get(STRICT) == "1":
+                raise PluginError(_failure(plugin, phase, error)) from error
             print(f"ganzoo: {_failure(plugin, phase, error)}", file=sys.stderr)
-        return plugin
 
     def _known_hooks(self, module: Any) -> None:
+        """A hook that is marked optional may be one of a newer ganzoo; any other must be known."""
         known = {name for name in vars(hookspecs) if name.startswith("ganzoo_")}
-        marked = {name for name in dir(module) if self.manager.parse_hookimpl_opts(module, name) is not None}
-        if unknown := marked - known:
-            raise PluginError(f"no hook is called {', '.join(sorted(unknown))}")
+        marked = {name: self.manager.parse_hookimpl_opts(module, name) for name in dir(module)}
+        if unknown := {name for name, opts in marked.items() if opts and not opts.get("optionalhook")} - known:
+            raise PluginError(f"no hook is called {', '.join(sorted(unknown))}; {suggest(min(unknown), known)}")
 
     def announce(self, event: str, **what: Any) -> None:
         """Tell every plugin of a training event; one that raises is named and the run goes on."""
@@ -87,6 +146,16 @@ class Host:
                 implementation.function(*(what[name] for name in implementation.argnames))
             except (Exception, SystemExit) as error:
                 print(f"ganzoo: plugin {implementation.plugin_name} raised in {event}: {error!r}", file=sys.stderr)
+
+
+def _allowed(installed: set[str]) -> set[str] | None:
+    """The distributions that `LOAD` names; none where it is not set."""
+    if (names := os.environ.get(LOAD)) is None:
+        return None
+    allowed = {canonical(name.strip()) for name in names.split(",") if name.strip()}
+    if missing := allowed - {canonical(name) for name in installed}:
+        print(f"ganzoo: {LOAD} names {', '.join(sorted(missing))}, which is not installed", file=sys.stderr)
+    return allowed
 
 
 def _entry_points() -> Iterator[metadata.EntryPoint]:
@@ -135,9 +204,11 @@ def _check_unique(found: list[tuple[str, Entry]]) -> None:
 
 
 def _failure(plugin: Plugin, phase: str, error: BaseException) -> str:
+    name = plugin.distribution
+    asks = "" if plugin.met else f" It asks for ganzoo {plugin.requires}, and this is {__version__}."
     return (
-        f"plugin {plugin.distribution} {plugin.version} (entry point {plugin.entry_point}) failed in its {phase}: "
-        f"{_one_line(error)}. Its entries are left out; upgrade it or uninstall it"
+        f"plugin {name} {plugin.version} (entry point {plugin.entry_point}) failed in its {phase}: "
+        f"{_one_line(error)}.{asks} Its entries are left out; `ganzoo install -U {name}` or `ganzoo uninstall {name}`"
     )
 
 

@@ -55,6 +55,10 @@ class Entry:
     kind: str = field(default="", kw_only=True)
     distribution: str = field(default="", kw_only=True)
     version: str = field(default="", kw_only=True)
+    entry_point: str = field(default="", kw_only=True)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.qualified}"
 
     @property
     def qualified(self) -> str:
@@ -66,10 +70,10 @@ class Entry:
         module, _, attribute = self.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except Exception as error:  # a plugin's import may raise anything
+        except (Exception, SystemExit) as error:  # a plugin's import may raise anything
             raise PluginError(
-                f"{self.kind} {self.name} of {self.distribution} {self.version} cannot be imported from "
-                f"{self.target}: {type(error).__name__}: {error}"
+                f"{self._whose} failed in the import of its target {self.target}: {type(error).__name__}: {error}. "
+                f"Nothing else of the plugin is lost; `ganzoo install -U {self.distribution}`"
             ) from error
 
     def parse(self, options: Mapping[str, Any], *, complete: bool = False) -> dict[str, Any]:
@@ -98,9 +102,13 @@ class Entry:
         base = getattr(importlib.import_module(module), attribute)
         if not isinstance(made, base):
             raise PluginError(
-                f"{self.kind} {self.name} of {self.distribution}: {self.target} made {type(made)}, no {base}"
+                f"{self._whose}: its target {self.target} made a {type(made).__name__}, no {base.__name__}"
             )
         return made
+
+    @property
+    def _whose(self) -> str:
+        return f"{self.kind} {self.name} of {self.distribution} {self.version} (entry point {self.entry_point})"
 
 
 @dataclass(frozen=True)
@@ -187,8 +195,9 @@ class Registry:
             raise AmbiguousNameError(f"several plugins register the {kind} {name!r}: say {names}")
         raise UnknownNameError(f"no {kind} is called {name!r}; {suggest(name, self.names(kind))}")
 
-    def adopt(self, kind: str, entry: Entry, distribution: str, version: str) -> Entry:
+    def adopt(self, kind: str, entry: Entry, distribution: str, version: str, entry_point: str = "") -> Entry:
         """Add what a plugin's hook returned, under that plugin's name."""
-        entry = replace(entry, kind=kind, distribution=distribution, version=version)
+        whose = {"distribution": distribution, "version": version, "entry_point": entry_point}
+        entry = replace(entry, kind=kind, **whose)
         self.add(entry)
         return entry

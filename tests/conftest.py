@@ -1,12 +1,14 @@
-"""Shared by all tests: one thread, so that what is measured and what is drawn do not depend on the machine."""
+"""Shared by all tests: one thread and no installed plugin, so that results do not depend on the machine."""
 
 import copy
+import os
 
 import pytest
 import torch
 
-from ganzoo.plugins import registry
+from ganzoo.plugins import LOAD, registry
 
+os.environ[LOAD] = ""
 torch.set_num_threads(1)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo.executor import LocalProcesses
+from ganzoo.plugins import LOAD
 
 COMMAND = [sys.executable, "-m", "ganzoo"]
 SECONDS = 120.0  # more than anything here takes
@@ -35,10 +36,18 @@ class Ended:
 
 
 def environment(*paths: Path, **more: str) -> dict[str, str]:
-    """This one's, wide enough that no line is broken; ``paths`` are where plugins are."""
-    known = {**os.environ, "COLUMNS": "240", **more}
-    before = [known["PYTHONPATH"]] if known.get("PYTHONPATH") else []
-    return {**known, "PYTHONPATH": os.pathsep.join([*map(str, paths), *before])} if paths else known
+    """This one's, wide enough that no line is broken; ``paths`` are where the plugins are that count."""
+    known = {**os.environ, "COLUMNS": "240"}
+    if paths:
+        before = [known["PYTHONPATH"]] if known.get("PYTHONPATH") else []
+        known |= {LOAD: ",".join(plugins_in(*paths)), "PYTHONPATH": os.pathsep.join([*map(str, paths), *before])}
+    return {**known, **more}
+
+
+def plugins_in(*paths: Path) -> list[str]:
+    """The names of the distributions in folders that are on the path."""
+    found = [file.read_text() for path in paths for file in path.glob("*.dist-info/METADATA")]
+    return [line.removeprefix("Name: ") for text in found for line in text.splitlines() if line.startswith("Name: ")]
 
 
 def command(*args: object, cwd: Path, env: dict[str, str] | None = None, **options: Any) -> Ended:

@@ -103,11 +103,22 @@ def test_a_pattern_alone_looks_through_all_kinds(tmp_path):
 
 
 def test_plugins_are_listed_with_what_they_register(tmp_path):
-    rows = json.loads(forked("plugins", "--json", cwd=tmp_path).out)
+    rows = json.loads(forked("plugins", "--all", "--json", cwd=tmp_path).out)
     core = next(row for row in rows if row["distribution"] == "ganzoo")
     assert core["status"] == "ok"
     assert "ring" in core["entries"]["dataset"]
-    assert "ok" in forked("plugins", cwd=tmp_path).out
+    assert "ok" in forked("plugins", "--all", cwd=tmp_path).out
+
+
+def test_plugins_that_fail_are_listed_with_the_cure(tmp_path):
+    plugins = distribution(tmp_path / "plugins", "acme-loud", "print('imported')\nraise ImportError('too bad')\n")
+    ended = command("plugins", cwd=tmp_path, env=environment(plugins))
+    assert ended.code == 0
+    assert ended.err == ""
+    assert "acme-loud 1.0 (main)  failed\n  import: ImportError: too bad\n" in ended.out
+    assert "`ganzoo uninstall acme-loud`" in ended.out
+    assert "ganzoo 0" not in ended.out
+    assert command("plugins", "--json", cwd=tmp_path, env=environment(plugins, GANZOO_STRICT_PLUGINS="1")).code == 1
 
 
 # Showing
@@ -139,6 +150,46 @@ def test_a_shown_definition_is_a_recipe_that_trains(tmp_path):
     trained = Recipe.parse(json.loads((tmp_path / "run/seed-0/recipe.json").read_text())["recipe"])
     wanted = create_recipe("js-gan.mixture-1d", {"k": 2, "steps": 4, "batch_size": 16, "evaluations": 1})
     assert trained == wanted
+
+
+TOML = """
+recipe = "js-gan.mixture-1d"
+k = 2
+
+[generator]
+hidden = 64
+
+[optimizer]
+name = "sgd"
+lr = 0.5
+"""
+
+
+def test_a_toml_file_is_a_name_and_overrides(tmp_path):
+    (tmp_path / "mine.toml").write_text(TOML)
+    ended = forked("show", "mine.toml", "--json", "-o", "k=3", cwd=tmp_path)
+    wanted = {"k": 3, "generator.hidden": 64, "optimizer": "sgd", "optimizer.lr": 0.5}
+    assert Recipe.parse(json.loads(ended.out)) == create_recipe("js-gan.mixture-1d", wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("k = 2", 'it must say recipe = "METHOD.DATASET"'),
+        ('recipe = "js-gan.rign"', "did you mean ring"),
+        ('recipe = "js-gan.ring"\n[generator]\nhidden = -1', "hidden=-1 is not allowed"),
+        ('recipe = "js-gan.ring"\n[generator]\nhiden = 1', "no option 'hiden'; did you mean hidden"),
+        ('recipe = "js-gan.ring"\n[os]\nsystem = "true"', "no option 'os.system'"),
+        ('recipe = "js-gan.ring"\n[generator]\nname = "os:system"', "no generator is called 'os:system'"),
+        ("recipe = ", "is no TOML"),
+    ],
+)
+def test_a_bad_toml_file_is_refused_with_its_name(text, complaint, tmp_path):
+    (tmp_path / "bad.toml").write_text(text)
+    ended = forked("train", "bad.toml", cwd=tmp_path)
+    assert ended.code == 2
+    assert ended.err.startswith("ganzoo: bad.toml")
+    assert complaint in ended.err
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"format": 1}', "\xff", "[" * 100_000])

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import plugins_in
+
+from ganzoo.plugins import LOAD
 
 LIST = """
 import json, sys
@@ -25,6 +28,7 @@ CORE = {"digits", "grid", "mixture-1d", "ring", "two-moons"}
 
 #: What a plugin's module says, and what the one line says of it.
 BROKEN = {
+    "interrupts": ("class Stop(BaseException): pass\nraise Stop('now')", "Stop: now"),
     "import-error": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
     "syntax-error": ("def broken(:", "SyntaxError"),
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
@@ -35,7 +39,7 @@ BROKEN = {
     ),
     "unknown-hook": (
         HEAD + "@ganzoo.hookimpl\ndef ganzoo_datsets():\n    return []\n",
-        "no hook is called ganzoo_datsets",
+        "no hook is called ganzoo_datsets; did you mean ganzoo_datasets",
     ),
     "raises-in-hook": (HEAD + "@ganzoo.hookimpl\ndef ganzoo_datasets():\n    return 1 / 0\n", "ZeroDivisionError"),
     "returns-nothing": (HEAD + "@ganzoo.hookimpl\ndef ganzoo_datasets():\n    pass\n", "TypeError: 'NoneType'"),
@@ -58,19 +62,19 @@ BROKEN = {
 }
 
 
-def install(folder: Path, distribution: str, source: str, version: str = "1.2") -> None:
+def install(folder: Path, distribution: str, source: str, version: str = "1.2", requires: str = "ganzoo") -> None:
     """A distribution as pip would leave it: a module, and its metadata beside it."""
     module = "plugin_" + distribution.replace("-", "_").replace(".", "_")
     (folder / f"{module}.py").write_text(source)
     info = folder / f"{module}-{version}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+    metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\nRequires-Dist: {requires}\n"
+    (info / "METADATA").write_text(metadata)
     (info / "entry_points.txt").write_text(f"[ganzoo]\nmain = {module}\n")
 
 
 def run(folder: Path, program: str = LIST, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("GANZOO")}
-    env = {**clean, "PYTHONPATH": str(folder), **environment}
+    env = {**os.environ, "PYTHONPATH": str(folder), LOAD: ",".join(plugins_in(folder)), **environment}
     return subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60)
 
 
@@ -109,7 +113,7 @@ def test_a_broken_plugin_costs_its_own_entries_and_one_line(tmp_path, which):
     (line,) = done.stderr.splitlines()
     assert line.startswith("ganzoo: plugin acme-broken 3.1 (entry point main) failed in its ")
     assert cause in line
-    assert line.endswith("Its entries are left out; upgrade it or uninstall it")
+    assert line.endswith("left out; `ganzoo install -U acme-broken` or `ganzoo uninstall acme-broken`")
 
 
 @pytest.mark.parametrize("which", ["import-error", "exits", "wrong-argument", "raises-in-hook"])
@@ -176,3 +180,121 @@ def test_the_remains_of_an_uninstalled_plugin_do_no_harm(tmp_path):
 def test_importing_ganzoo_and_its_host_imports_no_torch(tmp_path):
     program = "import sys, ganzoo.plugins, ganzoo.registry, ganzoo.zoo; print({'torch', 'numpy'} & {*sys.modules})"
     assert run(tmp_path, program).stdout == "set()\n"
+
+
+def test_what_a_plugin_prints_does_not_get_into_what_a_command_prints(tmp_path):
+    install(tmp_path, "acme", "print('hello')\n" + GOOD.format(name="halo"))
+    done = run(tmp_path)
+    assert "halo" in listed(done)["names"]["dataset"]
+    assert done.stderr == "hello\n"
+
+
+def test_only_named_plugins_are_loaded_where_the_variable_says_so(tmp_path):
+    install(tmp_path, "acme", GOOD.format(name="halo"))
+    install(tmp_path, "Zeta.Labs", GOOD.format(name="ball"))
+    found = listed(run(tmp_path, GANZOO_LOAD_PLUGINS="zeta-labs"))
+    assert set(found["names"]["dataset"]) == CORE | {"ball"}
+    assert found["plugins"]["acme"] == ["blocked", "GANZOO_LOAD_PLUGINS does not name it", 0]
+    assert set(listed(run(tmp_path, GANZOO_LOAD_PLUGINS=""))["names"]["dataset"]) == CORE
+    done = run(tmp_path, GANZOO_LOAD_PLUGINS="acme, nobody")
+    assert set(listed(done)["names"]["dataset"]) == CORE | {"halo"}
+    assert done.stderr == "ganzoo: GANZOO_LOAD_PLUGINS names nobody, which is not installed\n"
+
+
+def test_a_blocked_plugin_is_not_even_imported(tmp_path):
+    install(tmp_path, "acme", "raise SystemExit(3)")
+    done = run(tmp_path, GANZOO_LOAD_PLUGINS="")
+    assert listed(done)["plugins"]["acme"][0] == "blocked"
+    assert done.stderr == ""
+
+
+def test_a_hook_of_a_newer_ganzoo_is_no_fault_where_it_is_marked_optional(tmp_path):
+    newer = "@ganzoo.hookimpl{}\ndef ganzoo_samplers():\n    return []\n"
+    install(tmp_path, "acme", GOOD.format(name="halo") + newer.format("(optionalhook=True)"))
+    install(tmp_path, "zeta", GOOD.format(name="ball") + newer.format(""))
+    found = listed(run(tmp_path))
+    assert set(found["names"]["dataset"]) == CORE | {"halo"}
+    assert found["plugins"]["zeta"][0] == "failed"
+
+
+def test_a_plugin_for_another_ganzoo_says_which_where_it_fails(tmp_path):
+    install(tmp_path, "acme", "from ganzoo import Sampler", requires="ganzoo>=9")
+    done = run(tmp_path)
+    assert "It asks for ganzoo >=9, and this is " in done.stderr
+
+
+def test_a_target_that_fails_costs_its_own_entry(tmp_path):
+    targets = {"gone": "no_such_module:A", "wrong": "json:JSONDecoder", "exits": "plugin_acme_exits:A"}
+    entries = [f"Entry({n!r}, {t!r})" for n, t in {**targets, "halo": "ganzoo.zoo.datasets:Ring"}.items()]
+    (tmp_path / "plugin_acme_exits.py").write_text("raise SystemExit(3)")
+    install(tmp_path, "acme", HEAD + f"@ganzoo.hookimpl\ndef ganzoo_datasets():\n    return [{', '.join(entries)}]\n")
+    program = """
+from ganzoo.plugins import registry
+for name in ("gone", "wrong", "exits", "halo"):
+    try:
+        print(type(registry().find("dataset", name).create({})).__name__)
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+    gone, wrong, exits, halo = run(tmp_path, program).stdout.splitlines()
+    whose = "PluginError dataset {} of acme 1.2 (entry point main)"
+    assert gone.startswith(
+        whose.format("gone") + " failed in the import of its target no_such_module:A: ModuleNotFound"
+    )
+    assert wrong.startswith(whose.format("wrong") + ": its target json:JSONDecoder made a JSONDecoder, no Dataset")
+    assert exits.startswith(
+        whose.format("exits") + " failed in the import of its target plugin_acme_exits:A: SystemExit"
+    )
+    assert halo == "Ring"
+
+
+# The survey: what plugins do in a process that they may take down
+
+
+def surveyed(folder: Path, **environment: str) -> dict[str, dict]:
+    program = "import json; from ganzoo.survey import survey; print(json.dumps(survey()))"
+    done = run(folder, program, **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return {row["distribution"]: row for row in json.loads(done.stdout)}
+
+
+def test_the_survey_survives_plugins_that_end_their_process(tmp_path):
+    install(tmp_path, "acme-ends", "import os; os._exit(5)")
+    install(tmp_path, "acme-crashes", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    install(tmp_path, "zeta", GOOD.format(name="halo"))
+    found = surveyed(tmp_path, GANZOO_STRICT_PLUGINS="1")
+    assert found["acme-ends"]["error"] == "import: it ended the process with exit code 5"
+    assert found["acme-crashes"]["error"] == "import: it killed the process (SIGSEGV)"
+    assert found["acme-ends"]["status"] == found["acme-crashes"]["status"] == "failed"
+    assert found["zeta"]["entries"] == {"dataset": ["halo"]}
+    assert found["ganzoo"]["status"] == "ok"
+
+
+def test_the_survey_survives_a_plugin_that_never_comes_back(tmp_path):
+    install(tmp_path, "acme", "import threading; threading.Event().wait()")
+    done = run(tmp_path, "import json; from ganzoo.survey import survey; print(json.dumps(survey(seconds=2)))")
+    rows = {row["distribution"]: row for row in json.loads(done.stdout)}
+    assert rows["acme"]["error"] == "import: it was not done after 2 s"
+
+
+def test_the_survey_says_which_plugins_import_torch(tmp_path):
+    install(tmp_path, "acme", "import torch\n" + GOOD.format(name="halo"))
+    install(tmp_path, "beta", "import torch\n" + GOOD.format(name="ball"))
+    install(tmp_path, "zeta", GOOD.format(name="disc"))
+    found = surveyed(tmp_path)
+    heavy = {name: row["imports_torch"] for name, row in found.items()}
+    assert heavy == {"ganzoo": False, "acme": True, "beta": True, "zeta": False}
+
+
+def test_the_survey_says_whether_a_plugin_is_for_this_ganzoo(tmp_path):
+    install(tmp_path, "acme", GOOD.format(name="halo"), requires="ganzoo>=0.1,<1")
+    install(tmp_path, "beta", GOOD.format(name="ball"), requires="ganzoo>=9")
+    install(tmp_path, "zeta", GOOD.format(name="disc"), requires="!!")
+    found = surveyed(tmp_path)
+    assert {name: (row["requires"], row["met"]) for name, row in found.items()} == {
+        "ganzoo": ("", True),
+        "acme": ("<1,>=0.1", True),
+        "beta": (">=9", False),
+        "zeta": ("", True),
+    }

@@ -2,13 +2,17 @@
 
 Plain functions, for any test runner. Each raises `ConformanceError`, an `AssertionError` whose message says whose
 contract is broken and how. Most authors need one line, which checks an entry with its defaults and every value of its
-small options::
+small options, for everything that a plugin registers::
 
-    from ganzoo.plugins import registry
-    from ganzoo.testing import check_entry
+    import pytest
+    from ganzoo.testing import check_entry, check_plugin, entries_of
 
-    def test_my_divergence():
-        check_entry(registry().find("divergence", "my-divergence"))
+    def test_the_plugin():
+        check_plugin("my-plugin")
+
+    @pytest.mark.parametrize("entry", entries_of("my-plugin"), ids=str)
+    def test_what_it_registers(entry):
+        check_entry(entry)
 
 The others check things that are not registered. What is built from torch's random state (networks) or must be the same
 in every process (datasets) is given as a function that makes a fresh one; everything else as the thing itself.
@@ -28,6 +32,7 @@ from ganzoo.testing.game import (
 )
 from ganzoo.testing.mathematics import check_divergence
 from ganzoo.testing.networks import check_discriminator, check_generator
+from ganzoo.testing.plugin import check_plugin, entries_of
 
 __all__ = [
     "ConformanceError",
@@ -40,8 +45,10 @@ __all__ = [
     "check_metric",
     "check_optimizer",
     "check_penalty",
+    "check_plugin",
     "check_projection",
     "check_recipe",
     "check_schedule",
     "check_term",
+    "entries_of",
 ]

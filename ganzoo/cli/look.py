@@ -1,0 +1,106 @@
+"""Commands that look at what is registered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from ganzoo.cli.shared import option_o, plural, recipe_of
+
+
+@click.command("list")
+@click.argument("kind", required=False)
+@click.argument("pattern", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(kind: str | None, pattern: str | None, as_json: bool) -> None:
+    """List what is registered: recipes, methods, datasets, divergences…
+
+    KIND is one of them, singular or plural; PATTERN is a shell pattern like 'js-*'. Without a KIND all kinds are
+    listed.
+    """
+    from fnmatch import fnmatch
+
+    from ganzoo.errors import UnknownNameError, suggest
+    from ganzoo.part import KINDS
+    from ganzoo.plugins import registry
+    from ganzoo.registry import normalise
+
+    kinds_by_plural = {plural(name): name for name in KINDS}
+    if kind is not None and pattern is None and normalise(kind) not in {*KINDS, *kinds_by_plural}:
+        if not any(mark in kind for mark in "*?["):
+            raise UnknownNameError(f"{kind!r} is no kind; {suggest(kind, [*kinds_by_plural])}. A pattern has a * in it")
+        kind, pattern = None, kind
+    if kind is not None and normalise(kind) not in {*KINDS, *kinds_by_plural}:
+        raise UnknownNameError(f"{kind!r} is no kind; {suggest(kind, [*kinds_by_plural])}")
+    kinds = [kinds_by_plural.get(normalise(kind), normalise(kind))] if kind else list(KINDS)
+    found = {each: [row for row in _rows(registry(), each) if fnmatch(row["name"], pattern or "*")] for each in kinds}
+    if as_json:
+        click.echo(json.dumps([{"kind": each, **row} for each, rows in found.items() for row in rows], indent=1))
+        return
+    for each, rows in found.items():
+        if not rows:
+            continue
+        if len(kinds) > 1:
+            click.secho(plural(each), bold=True)
+        width = max(len(row["name"]) for row in rows)
+        for row in rows:
+            foreign = "" if row["distribution"] == "ganzoo" else f"  [{row['distribution']}]"
+            click.echo(f"  {row['name']:{width}}  {row['summary']}{foreign}".rstrip())
+    if not any(found.values()):
+        click.echo(f"nothing matches {pattern!r}" if pattern else f"no {plural(kinds[0])} are registered", err=True)
+
+
+def _rows(registry: Any, kind: str) -> list[dict[str, str]]:
+    """What is listed of a kind. Recipes are every method on every dataset, whether or not an entry of their own
+    exists."""
+    if kind != "recipe":
+        return [
+            {"name": name, "summary": entry.summary, "distribution": entry.distribution}
+            for name in registry.names(kind)
+            for entry in [registry.find(kind, name)]
+        ]
+    rows: list[dict[str, str]] = []
+    for method in registry.names("method"):
+        for dataset in registry.names("dataset"):
+            how, where = registry.find("method", method), registry.find("dataset", dataset)
+            owner = next((e.distribution for e in (how, where) if e.distribution != "ganzoo"), "ganzoo")
+            rows.append(
+                {"name": f"{method}.{dataset}", "summary": f"{how.summary}, on {where.summary}", "distribution": owner}
+            )
+    return rows
+
+
+@click.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print the definition as JSON (a file that `train` takes).")
+@click.option("--cite", is_flag=True, help="Print the paper's BibTeX entry.")
+@option_o
+def show(name: str, as_json: bool, cite: bool, options: tuple[str, ...]) -> None:
+    """Show a recipe's whole definition, or what an entry is and which options it takes.
+
+    A recipe is METHOD.DATASET or a .json or .toml file, as in `train`.
+    """
+    from ganzoo.show import show_entry, show_recipe
+
+    if "." in name:
+        show_recipe(recipe_of(name, options), as_json, cite)
+    elif options:
+        raise click.UsageError("-o goes with a recipe, METHOD.DATASET")
+    else:
+        show_entry(name, as_json, cite)
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+def check(names: tuple[str, ...]) -> None:
+    """Check entries against their contracts, and recipes by one tiny round on the CPU.
+
+    NAME is an entry, a recipe, or an installed plugin with all that it registers. Without names, everything is checked.
+    """
+    from ganzoo.checking import check_all
+
+    failed = check_all(names, lambda text: click.echo(text))
+    if failed:
+        raise SystemExit(1)

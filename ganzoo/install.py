@@ -1,0 +1,189 @@
+"""Plugins come and go: install, uninstall, and bring back those that an upgrade of ganzoo dropped.
+
+Which plugins were asked for is kept outside of the environment, in ``plugins.json`` of the user's configuration folder,
+since a tool's upgrade may make the environment anew.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from filelock import FileLock
+
+from ganzoo.errors import InstallError, PluginError, UsageError, suggest
+from ganzoo.files import write_json
+from ganzoo.installer import KEPT, Request, detect, names_of
+from ganzoo.registry import canonical
+from ganzoo.survey import Row, survey
+
+FORMAT: Final = 1
+
+
+def install(request: Request) -> list[Row]:
+    """Install, and say from a fresh process what the new distributions registered.
+
+    `InstallError` where the tool fails, `PluginError` where what was installed is no plugin or a broken one.
+    """
+    request = replace(
+        request, specs=tuple(map(_absolute, request.specs)), editables=tuple(map(_path, request.editables))
+    )
+    before = _versions()
+    try:
+        detect().install(request)
+    except InstallError as error:
+        importlib.invalidate_caches()
+        kept = " and ".join(f"{name} {metadata.version(name)}" for name in KEPT)
+        unchanged = " Nothing was changed." if _versions() == before else ""
+        raise InstallError(f"{error}. It was told to keep {kept}.{unchanged}") from None
+    importlib.invalidate_caches()
+    named = {name: (spec, editable) for spec, editable in _asked(request) for name in names_of(spec)}
+    rows = [row for row in survey() if canonical(row["distribution"]) in named]
+    _remember({name: asked for name, asked in named.items() if name in {canonical(r["distribution"]) for r in rows}})
+    _require_plugins(named, rows)
+    return rows
+
+
+def restore() -> list[Row]:
+    """Install again what was once installed by ganzoo and is there no more."""
+    recorded = _recorded()
+    if not recorded:
+        raise UsageError(f"no plugin was installed into {sys.prefix} by `ganzoo install`: there is nothing to restore")
+    installed = _versions()
+    missing = [each for name, each in recorded.items() if name not in installed]
+    if not missing:
+        return []
+    specs = tuple(each["spec"] for each in missing if not each["editable"])
+    return install(Request(specs, tuple(each["spec"] for each in missing if each["editable"])))
+
+
+def uninstall(names: Sequence[str]) -> None:
+    """Remove distributions; what ganzoo itself needs is refused."""
+    check_uninstall(names)
+    detect().uninstall(names)
+    _forget(map(canonical, names))
+
+
+def check_uninstall(names: Iterable[str]) -> list[str]:
+    """What would be removed, as ``name version``; `UsageError` for what is not there or is needed."""
+    installed, needed = _versions(), _needed("ganzoo")
+    for name in names:
+        if canonical(name) not in installed:
+            raise UsageError(f"{name} is not installed; {suggest(canonical(name), _plugins())}")
+        if canonical(name) in needed:
+            raise UsageError(f"{name} is no plugin: ganzoo itself needs it")
+    return [f"{name} {installed[canonical(name)]}" for name in names]
+
+
+def _require_plugins(named: Iterable[str], rows: Sequence[Row]) -> None:
+    found = {canonical(row["distribution"]) for row in rows}
+    for name in named:
+        if name not in found:
+            raise PluginError(
+                f"{name} was installed, but it is no plugin: it has no entry point in the group 'ganzoo', so it "
+                f"registers nothing. `ganzoo uninstall {name}` removes it"
+            )
+    for row in rows:
+        if row["status"] == "failed":
+            raise PluginError(
+                f"{row['distribution']} {row['version']} was installed, but fails in its {row['error']}. "
+                f"`ganzoo uninstall {row['distribution']}` removes it"
+            )
+        if row["status"] == "ok" and not row["entries"]:
+            raise PluginError(
+                f"{row['distribution']} {row['version']} was installed, but its entry point {row['entry_point']} "
+                f"registers nothing. `ganzoo uninstall {row['distribution']}` removes it"
+            )
+
+
+def _asked(request: Request) -> list[tuple[str, bool]]:
+    return [*((spec, False) for spec in request.specs), *((path, True) for path in request.editables)]
+
+
+def _absolute(spec: str) -> str:
+    """A path as it is from everywhere, since it is remembered; what else a spec can be stays."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        Requirement(spec)
+    except InvalidRequirement:
+        return spec if "://" in spec else _path(spec)
+    return spec
+
+
+def _path(given: str) -> str:
+    path = Path(given).expanduser().absolute()
+    if not path.exists():
+        raise UsageError(f"{given!r} is neither a requirement (like name or 'name>=1.0') nor a path that exists")
+    return str(path.resolve())
+
+
+def _versions() -> dict[str, str]:
+    return {canonical(each.name): each.version for each in metadata.distributions() if each.name}
+
+
+def _plugins() -> list[str]:
+    return sorted({canonical(p.dist.name) for p in metadata.entry_points(group="ganzoo") if p.dist} - {"ganzoo"})
+
+
+def _needed(name: str, found: set[str] | None = None) -> set[str]:
+    """A distribution and all that it needs, as far as that is installed."""
+    from packaging.requirements import Requirement
+
+    found = set() if found is None else found
+    if canonical(name) not in found:
+        try:
+            lines = metadata.requires(name) or ()
+        except metadata.PackageNotFoundError:
+            return found
+        found.add(canonical(name))
+        for required in map(Requirement, lines):
+            if required.marker is None or required.marker.evaluate({"extra": ""}):
+                _needed(required.name, found)
+    return found
+
+
+# What was installed on purpose: {"environments": {prefix: {name: {"spec": …, "editable": …}}}}.
+
+
+def record_path() -> Path:
+    return Path(click.get_app_dir("ganzoo")) / "plugins.json"
+
+
+def _recorded() -> dict[str, dict[str, Any]]:
+    return _record()["environments"].get(sys.prefix, {})
+
+
+def _record() -> dict[str, Any]:
+    try:
+        record = json.loads(record_path().read_bytes())
+        if record["format"] == FORMAT and isinstance(record["environments"], dict):
+            return record
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # none yet, or damaged: the plugins themselves are none the worse
+    return {"format": FORMAT, "environments": {}}
+
+
+def _remember(plugins: dict[str, tuple[str, bool]]) -> None:
+    _change({name: {"spec": spec, "editable": editable} for name, (spec, editable) in plugins.items()}, ())
+
+
+def _forget(names: Iterable[str]) -> None:
+    _change({}, names)
+
+
+def _change(added: dict[str, Any], removed: Iterable[str]) -> None:
+    path = record_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        record = _record()
+        here: dict[str, Any] = {**record["environments"].get(sys.prefix, {}), **added}
+        record["environments"][sys.prefix] = {name: each for name, each in here.items() if name not in set(removed)}
+        write_json(path, record)

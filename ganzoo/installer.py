@@ -1,0 +1,294 @@
+"""How packages get into the environment that ganzoo runs in: pip, uv, a uv tool, pipx. Nothing here loads a plugin."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import tomllib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, cast, final
+
+from ganzoo.errors import InstallError, PluginError
+from ganzoo.registry import canonical
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to install, and how: pip's words for both."""
+
+    specs: tuple[str, ...] = ()
+    editables: tuple[str, ...] = ()
+    upgrade: bool = False
+    pre: bool = False
+    force: bool = False
+    cache: bool = True
+
+    @property
+    def what(self) -> list[str]:
+        """The end of a command line: no spec is mistaken for an option."""
+        editables = [word for path in self.editables for word in ("-e", path)]
+        return [*editables, *(["--", *self.specs] if self.specs else [])]
+
+
+class Installer(ABC):
+    """One way to change this environment. Its tool says on the screen what it does."""
+
+    name: str
+
+    @abstractmethod
+    def install(self, request: Request) -> None:
+        """Raise `InstallError` where the tool fails."""
+
+    @abstractmethod
+    def uninstall(self, names: Sequence[str]) -> None:
+        """Remove distributions, without asking."""
+
+
+def detect() -> Installer:
+    """What manages the environment that this Python runs in; `InstallError` says what to do where nothing may."""
+    prefix = Path(sys.prefix)
+    if (prefix / RECEIPT).exists():
+        return UvTool()
+    if (prefix / PIPX).exists():
+        return Pipx()
+    managed = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
+    if sys.prefix == sys.base_prefix and managed.exists():
+        raise InstallError(
+            f"this Python ({sys.executable}) belongs to the operating system, which lets nobody else install into it. "
+            "Put ganzoo into an environment of its own: `python3 -m venv .venv && .venv/bin/pip install ganzoo`, "
+            "`uv tool install ganzoo` or `pipx install ganzoo`"
+        )
+    if importlib.util.find_spec("pip"):
+        return Pip()
+    if shutil.which("uv"):
+        return Uv()
+    raise InstallError(
+        f"there is neither pip in this environment ({sys.prefix}) nor uv on the path. "
+        f"Run `{shlex.quote(sys.executable)} -m ensurepip`, or install uv"
+    )
+
+
+@final
+class Pip(Installer):
+    name = "pip"
+
+    def install(self, request: Request) -> None:
+        flags = _pip_flags(request)
+        with constraints() as kept:
+            _run([*self._pip("install"), "-c", kept, *flags, *request.what])
+            if request.force:  # what was named, and not also torch and all else below it
+                _run([*self._pip("install"), "--force-reinstall", "--no-deps", *flags, *request.what])
+
+    def uninstall(self, names: Sequence[str]) -> None:
+        _run([*self._pip("uninstall"), "--yes", *names])
+
+    def _pip(self, command: str) -> list[str]:
+        return [sys.executable, "-m", "pip", "--disable-pip-version-check", command]
+
+
+@final
+class Uv(Installer):
+    name = "uv"
+
+    def install(self, request: Request) -> None:
+        flags = _uv_flags(request)
+        with constraints() as kept:
+            _run([*self._uv("install"), "--constraints", kept, *flags, *request.what])
+            if request.force:
+                _run([*self._uv("install"), "--reinstall", "--no-deps", *flags, *request.what])
+
+    def uninstall(self, names: Sequence[str]) -> None:
+        _run([*self._uv("uninstall"), *names])
+
+    def _uv(self, command: str) -> list[str]:
+        return [_tool("uv"), "pip", command, "--python", sys.executable]
+
+
+RECEIPT: Final = "uv-receipt.toml"
+
+
+@final
+class UvTool(Installer):
+    """A tool that ``uv tool install`` made: what is not in its receipt is dropped by the next upgrade.
+
+    So a plugin is installed under the constraints first, and written into the receipt after: constraints given to
+    ``uv tool install`` itself would stay in the receipt, and hold ganzoo at its version for ever.
+    """
+
+    name = "uv tool"
+
+    def install(self, request: Request) -> None:
+        Uv().install(request)
+        new = [*(word for path in request.editables for word in ("--with-editable", path))]
+        new += [word for spec in request.specs for word in ("--with", spec)]
+        importlib.invalidate_caches()
+        self._rewrite(new, without={name for spec in (*request.specs, *request.editables) for name in names_of(spec)})
+
+    def uninstall(self, names: Sequence[str]) -> None:
+        Uv().uninstall(names)
+        self._rewrite([], without={canonical(name) for name in names})
+
+    def _rewrite(self, new: Sequence[str], without: set[str]) -> None:
+        """``uv tool install`` as it was last run, with other plugins."""
+        receipt = tomllib.loads((Path(sys.prefix) / RECEIPT).read_text())["tool"]
+        requirements = [cast("dict[str, Any]", each) for each in receipt["requirements"]]
+        (root,) = [each for each in requirements if canonical(each["name"]) == "ganzoo"] or [{"name": "ganzoo"}]
+        others = [each for each in requirements if each is not root and canonical(each["name"]) not in without]
+        command = [_tool("uv"), "tool", "install", *_root(root), *(w for each in others for w in _with(each)), *new]
+        if python := receipt.get("python"):
+            command += ["--python", python]
+        with tempfile.TemporaryDirectory() as folder:
+            for kind in ("constraints", "overrides"):
+                if lines := [_requirement(each) for each in receipt.get(kind, ())]:
+                    (Path(folder) / kind).write_text("\n".join(lines))
+                    command += [f"--{kind}", str(Path(folder) / kind)]
+            _run(command)
+
+
+PIPX: Final = "pipx_metadata.json"
+
+
+@final
+class Pipx(Installer):
+    name = "pipx"
+
+    def install(self, request: Request) -> None:
+        told = json.loads((Path(sys.prefix) / PIPX).read_bytes())
+        inside, flagged = (Uv(), _uv_flags) if told.get("backend") == "uv" else (Pip(), _pip_flags)
+        flags = flagged(replace(request, upgrade=False))
+        command = [_tool("pipx"), "inject", *([f"--pip-args={' '.join(flags)}"] if flags else [])]
+        venv = Path(sys.prefix).name
+        with constraints() as kept:
+            # Not as an argument: pipx keeps those, and would look for the file at the next upgrade.
+            also = {"PIP_CONSTRAINT": kept, "UV_CONSTRAINT": kept}
+            if request.specs:
+                _run([*command, venv, *request.specs], also)
+            for path in request.editables:
+                _run([*command, "--editable", venv, path], also)
+        if request.upgrade or request.force:  # which pipx would do to torch and all else too
+            inside.install(request)
+
+    def uninstall(self, names: Sequence[str]) -> None:
+        _run([_tool("pipx"), "uninject", "--leave-deps", Path(sys.prefix).name, *names])
+
+
+@contextmanager
+def constraints() -> Iterator[str]:
+    """A file that keeps this ganzoo and this torch, and all else that ganzoo needs within what it takes."""
+    lines = [f"{name}=={metadata.version(name)}" for name in KEPT]
+    lines += [line for line in metadata.requires("ganzoo") or () if ";" not in line and _name(line) not in KEPT]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "constraints.txt"
+        path.write_text("\n".join(lines) + "\n")
+        yield str(path)
+
+
+KEPT: Final = ("ganzoo", "torch")
+
+
+def _pip_flags(request: Request) -> list[str]:
+    chosen = {"--upgrade": request.upgrade, "--pre": request.pre, "--no-cache-dir": not request.cache}
+    return [flag for flag, wanted in chosen.items() if wanted]
+
+
+def _uv_flags(request: Request) -> list[str]:
+    chosen = {"--prerelease=allow": request.pre, "--no-cache": not request.cache}
+    # What was named: uv's --upgrade goes through all that is below it too.
+    named = [f"--upgrade-package={name}" for name in map(_name, request.specs) if name] if request.upgrade else []
+    return [*(flag for flag, wanted in chosen.items() if wanted), *named]
+
+
+def _name(spec: str) -> str:
+    """The canonical name that a requirement begins with; empty for a path or an address."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        return canonical(Requirement(spec).name)
+    except InvalidRequirement:
+        return ""
+
+
+def names_of(spec: str) -> list[str]:
+    """The distributions that a spec put here: by its name, the wheel's, or where they say they came from."""
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    if name := _name(spec):
+        return [name]
+    try:
+        return [canonical(parse_wheel_filename(re.split(r"[/\\]", spec)[-1])[0])]
+    except InvalidWheelFilename:
+        pass
+    address = Path(spec).as_uri() if Path(spec).is_absolute() else spec
+    found = [
+        canonical(each.name)
+        for each in metadata.distributions()
+        if (came := json.loads(each.read_text("direct_url.json") or "{}").get("url"))
+        and came.rstrip("/") in (address, address.removeprefix("git+").partition("@")[0])
+    ]
+    if not found:
+        raise PluginError(f"{spec} was installed, but no distribution says that it came from there")
+    return found
+
+
+def _root(requirement: Mapping[str, Any]) -> list[str]:
+    if "editable" in requirement:
+        return ["--editable", requirement["editable"]]
+    return [_requirement(requirement)]
+
+
+def _with(requirement: Mapping[str, Any]) -> list[str]:
+    if "editable" in requirement:
+        return ["--with-editable", requirement["editable"]]
+    return ["--with", _requirement(requirement)]
+
+
+def _requirement(given: Mapping[str, Any]) -> str:
+    """A requirement of a uv receipt as it is written on a command line."""
+    extras = f"[{','.join(given['extras'])}]" if given.get("extras") else ""
+    for place in ("path", "directory"):
+        if place in given:
+            return given[place] + extras
+    if "git" in given:
+        address, _, query = given["git"].partition("?")
+        revision = "".join(f"@{part.partition('=')[2]}" for part in query.split("&") if part)
+        return f"{given['name']}{extras} @ git+{address}{revision}"
+    if "url" in given:
+        return f"{given['name']}{extras} @ {given['url']}"
+    marker = f" ; {given['marker']}" if given.get("marker") else ""
+    return f"{given['name']}{extras}{given.get('specifier', '')}{marker}"
+
+
+def _tool(name: str) -> str:
+    if found := shutil.which(name):
+        return found
+    raise InstallError(
+        f"{sys.prefix} is managed by {name}, which is not on the path: add it to the path, and run this again"
+    )
+
+
+def _run(command: Sequence[str], also: Mapping[str, str] | None = None) -> None:
+    """Run a tool and show what it says, but for pip's line on each thing that is there already."""
+    print(f"$ {shlex.join(command)}", file=sys.stderr, flush=True)
+    env = {**os.environ, "PIP_NO_INPUT": "1", **(also or {})}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, errors="replace") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if not line.startswith("Requirement already satisfied"):
+                print(line, end="", flush=True)
+    if process.returncode:
+        tool = "pip" if command[1:3] == ["-m", "pip"] else Path(command[0]).stem
+        raise InstallError(f"{tool} failed with exit code {process.returncode}; what it says of it is above")
