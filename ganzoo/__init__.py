@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ganzoo.game import Round as Round
     from ganzoo.game import Turn as Turn
     from ganzoo.game import Weighted as Weighted
-    from ganzoo.game import part as part
     from ganzoo.generator import Generator as Generator
     from ganzoo.generator import TractableGenerator as TractableGenerator
     from ganzoo.hookspecs import hookimpl as hookimpl
@@ -62,7 +61,7 @@ _HOME = {
     "divergence": ("Divergence", "FDivergence", "SampleDivergence", "Scores"),
     "errors": ("GanzooError",),
     "executor": ("Executor",),
-    "game": ("Draw", "Round", "Turn", "Weighted", "part"),
+    "game": ("Draw", "Round", "Turn", "Weighted"),
     "generator": ("Generator", "TractableGenerator"),
     "hookspecs": ("hookimpl",),
     "metric": ("Evidence", "Metric", "Score"),

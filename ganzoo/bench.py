@@ -52,7 +52,7 @@ def plan(names: Sequence[str] = (), suite: str | None = None, seeds: int | None 
     """The recipes that ``names`` mean, each with the budget that the suite gives it.
 
     A name is a suite, a recipe or a shell pattern. Without a suite among them, ``suite`` (or the default one) says
-    which entries a pattern chooses from and what budget they get; a recipe that is not in it keeps its own.
+    which entries a pattern chooses from and what budget they get.
     """
     known = {normalise(name) for name in registry().names("suite")}
     suites = [name for name in names if normalise(name) in known]
@@ -78,8 +78,6 @@ def _matches(pattern: str, suite: SuiteEntry) -> list[str]:
 
 def _budget(suite: SuiteEntry, name: str) -> dict[str, Any]:
     """All overrides of the suite whose pattern fits, later ones over earlier ones."""
-    if name not in suite.recipes:
-        return {}
     return {
         key: value
         for pattern, given in suite.overrides.items()
@@ -133,7 +131,9 @@ def _bench(
     ended: Callable[[Job, Result], None],
     found: Callable[[int], None],
 ) -> dict[str, Any]:
-    started, before = time.monotonic(), _seconds_before(folder)
+    started, before = time.monotonic(), _before(folder)
+    pick_device(device)  # what is not there is said once, and not by every run
+    _keep_wider(before, todo, folder)
     everything = jobs(todo, folder, device)
     results = {job: result for job in everything if (result := job.result())}
     found(len(results))
@@ -142,7 +142,7 @@ def _bench(
             results[job] = result
             ended(job, result)
     finally:
-        seconds = before + time.monotonic() - started
+        seconds = before.get("wall_seconds", 0.0) + time.monotonic() - started
         # By seed and not as they ended; what ended unheard while all of it was stopped counts too.
         results = {job: result for job in everything if (result := results.get(job) or job.result())}
         board = leaderboard(todo, folder, results, seconds, workers, device)
@@ -150,11 +150,23 @@ def _bench(
     return board
 
 
-def _seconds_before(folder: Path) -> float:
+def _before(folder: Path) -> dict[str, Any]:
+    """The leaderboard that the folder holds; empty where there is none that can be read."""
     try:
-        return json.loads((folder / "leaderboard.json").read_bytes())["wall_seconds"]
+        board = json.loads((folder / "leaderboard.json").read_bytes())
+        return board if board["format"] == FORMAT and board["entries"] is not None else {}
     except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
+        return {}
+
+
+def _keep_wider(board: Mapping[str, Any], todo: Plan, folder: Path) -> None:
+    """Raise `OptionError` where a leaderboard of more recipes would be replaced."""
+    left_out = {entry["recipe"] for entry in board.get("entries", ())} - {recipe.name for recipe in todo.recipes}
+    if left_out:
+        raise OptionError(
+            f"{folder} holds a leaderboard with {len(left_out)} recipes that this selection leaves out (like "
+            f"{min(left_out)}), and would be replaced. Choose another folder with --out"
+        )
 
 
 def leaderboard(

@@ -82,7 +82,7 @@ class CheckpointError(RunError):
 def suggest(name: str, known: Iterable[str]) -> str:
     """A sentence that names what is near ``name``, or all there is when that is little."""
     known = sorted(set(known))
-    if near := difflib.get_close_matches(name, known, n=3, cutoff=0.5):
+    if near := difflib.get_close_matches(name, known, n=3, cutoff=0.6):
         return f"did you mean {' or '.join(near)}?"
     if len(known) <= 24:
         return f"known: {', '.join(known) or 'none'}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -119,10 +120,11 @@ def _absolute(spec: str) -> str:
 
 
 def _path(given: str) -> str:
-    path = Path(given).expanduser().absolute()
+    place, extras = re.fullmatch(r"(.+?)(\[[^\[\]]*\])?", given, re.DOTALL).groups("")  # pyright: ignore[reportOptionalMemberAccess]
+    path = Path(place).expanduser().absolute()
     if not path.exists():
         raise UsageError(f"{given!r} is neither a requirement (like name or 'name>=1.0') nor a path that exists")
-    return str(path.resolve())
+    return str(path.resolve()) + extras
 
 
 def _versions() -> dict[str, str]:

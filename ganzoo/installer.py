@@ -232,12 +232,13 @@ def names_of(spec: str) -> list[str]:
         return [canonical(parse_wheel_filename(re.split(r"[/\\]", spec)[-1])[0])]
     except InvalidWheelFilename:
         pass
-    address = Path(spec).as_uri() if Path(spec).is_absolute() else spec
+    place = re.sub(r"\[[^\[\]]*\]$", "", spec)
+    address = Path(place).as_uri() if Path(place).is_absolute() else re.sub(r"^(git|hg|bzr|svn)\+", "", spec)
     found = [
         canonical(each.name)
         for each in metadata.distributions()
         if (came := json.loads(each.read_text("direct_url.json") or "{}").get("url"))
-        and came.rstrip("/") in (address, address.removeprefix("git+").partition("@")[0])
+        and re.fullmatch(re.escape(came.rstrip("/")) + r"/?([@#].*)?", address)  # a revision, a fragment
     ]
     if not found:
         raise PluginError(f"{spec} was installed, but no distribution says that it came from there")

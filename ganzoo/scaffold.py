@@ -10,6 +10,7 @@ import builtins
 import importlib.util
 import keyword
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -100,7 +101,8 @@ def create_plugin(name: str, kind: str = "divergence", parent: Path = Path()) ->
         _write(folder, files)
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}") from None
-    commands = f"pip install -e '{_path(folder)}[test]'", f"pytest {_path(folder)}", words["use"]
+    path = _path(folder)
+    commands = f"pip install -e {shlex.quote(f'{path}[test]')}", f"pytest {shlex.quote(path)}", words["use"]
     return Scaffold(folder, words["distribution"], tuple(map(Path, files)), commands)
 
 
@@ -208,6 +210,6 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _path(folder: Path) -> str:
-    """As a shell takes it, and pip does not take for a name."""
+    """What pip does not take for a name."""
     text = folder.as_posix()
     return text if folder.is_absolute() or text.startswith("..") else f"./{text}"

@@ -190,21 +190,24 @@ def test_again_nothing_is_run_twice(done):
     assert again["wall_seconds"] >= board["wall_seconds"]
 
 
-def test_more_seeds_and_entries_are_added_to_what_is_there(done, tmp_path):
-    """Only what is new is run: one seed more, of one recipe."""
+def test_more_seeds_are_added_to_what_is_there(done):
+    """Only what is new is run: one seed more of each recipe."""
     folder, _, _ = done
     before = files(folder, "runs/*/seed-[01]/**/*")
     seen = set()
-    board = bench.bench(
-        tiny("mle-gaussian.mixture-1d", seeds=3),
-        folder,
-        local(),
-        device="cpu",
-        listen=lambda job, _: seen.add(job.label),
-    )
-    assert seen == {"mle-gaussian.mixture-1d seed 2"}
+    todo = tiny(seeds=3)
+    board = bench.bench(todo, folder, local(), device="cpu", listen=lambda job, _: seen.add(job.label))
+    assert seen == {f"{recipe.name} seed 2" for recipe in todo.recipes}
     assert files(folder, "runs/*/seed-[01]/**/*") == before
     assert [run["seed"] for run in board["entries"][0]["runs"]] == [0, 1, 2]
+
+
+def test_a_narrower_selection_does_not_replace_the_leaderboard(done):
+    folder, _, _ = done
+    before = files(folder, "**/*")
+    with pytest.raises(OptionError, match=r"recipes that this selection leaves out \(like js-gan\.mixture-1d\)"):
+        bench.bench(tiny("mle-gaussian.mixture-1d"), folder, local(), device="cpu")
+    assert files(folder, "**/*") == before
 
 
 def test_another_definition_in_the_folder_is_refused_saying_what_differs(done):

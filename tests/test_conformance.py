@@ -406,13 +406,22 @@ def norm_of_a_zero(self, round):
 @pytest.mark.parametrize(
     ("call", "pattern"),
     [
-        (of_a_cached_verdict, "no parameter of any player|compute its verdict afresh"),
+        (of_a_cached_verdict, "compute its verdict afresh"),
         (norm_of_a_zero, "constant discriminator"),
     ],
 )
 def test_the_kit_notices_a_penalty(call, pattern):
     with breaks(pattern):
         testing.check_penalty(penalty_with(call))
+
+
+def test_the_kit_accepts_a_penalty_on_steep_gradients_only():
+    def one_sided(self, round):
+        x, c = round.real
+        norm = input_gradient(lambda at: round.discriminate(at, c).score, x).square().sum(1).clamp_min(1e-12).sqrt()
+        return (norm - 1).clamp_min(0).square().mean()
+
+    testing.check_penalty(penalty_with(one_sided))
 
 
 @dataclass(frozen=True)
@@ -498,7 +507,7 @@ ENTRY_MISTAKES = {
     "takes no 'finish'": option(name="finish"),
     "the default of option end": option(low=1.0),
     "of type": option(type=list),
-    "cannot be imported": Entry("broken", "ganzoo.zoo.updates:Nothing", "a schedule"),
+    "in the import of its target": Entry("broken", "ganzoo.zoo.updates:Nothing", "a schedule"),
     "package.module:Name": Entry("broken", "ganzoo.zoo.updates.Cosine", "a schedule"),
     "summary of one line": Entry("broken", "ganzoo.zoo.updates:Cosine"),
     "letters, digits": Entry("bro.ken", "ganzoo.zoo.updates:Cosine", "a schedule"),

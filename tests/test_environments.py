@@ -150,7 +150,7 @@ def test_install_list_use_and_uninstall(installed, shelf):
 
 
 def test_a_folder_is_installed_editable_and_as_it_is(installed, shelf):
-    assert "datasets: ball" in installed.ganzoo("install", "-e", shelf("ball source")).out
+    assert "datasets: ball" in installed.ganzoo("install", "-e", f"{shelf('ball source')}[extra]").out
     module = shelf("ball source") / "ganzoo_ball" / "__init__.py"
     before = module.read_text()
     module.write_text(before.replace('"ball"', '"sphere"'))
@@ -160,6 +160,18 @@ def test_a_folder_is_installed_editable_and_as_it_is(installed, shelf):
     module.write_text(before.replace('"ball"', '"sphere"'))
     assert "ball" in datasets(installed)
     module.write_text(before)
+
+
+def test_a_repository_of_git_is_installed(with_uv, shelf, tmp_path):
+    clear(with_uv)
+    home = tmp_path / "repository"
+    shutil.copytree(shelf("ball source"), home)
+    who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "one"], ["tag", "v1"]):
+        subprocess.run(["git", *command], cwd=home, check=True, capture_output=True)
+    done = with_uv.ganzoo("install", f"git+{home.as_uri()}@v1")
+    assert done.code == 0, done.err
+    assert "datasets: ball" in done.out
 
 
 def test_an_upgrade_takes_the_newer_one(installed, shelf):

@@ -1,5 +1,6 @@
 """Plugins in real distributions, real processes: a broken one costs only its own entries, and one line on stderr."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from processes import plugins_in
 
+from ganzoo import hookspecs
 from ganzoo.plugins import LOAD
 
 LIST = """
@@ -298,3 +300,36 @@ def test_the_survey_says_whether_a_plugin_is_for_this_ganzoo(tmp_path):
         "beta": (">=9", False),
         "zeta": ("", True),
     }
+
+
+# Hook specifications only grow: a plugin that was written for this list goes on working
+
+HOOKS_SO_FAR = {
+    **dict.fromkeys(
+        (
+            "ganzoo_datasets",
+            "ganzoo_generators",
+            "ganzoo_discriminators",
+            "ganzoo_divergences",
+            "ganzoo_methods",
+            "ganzoo_metrics",
+            "ganzoo_terms",
+            "ganzoo_penalties",
+            "ganzoo_schedules",
+            "ganzoo_optimizers",
+            "ganzoo_projections",
+            "ganzoo_executors",
+            "ganzoo_recipes",
+            "ganzoo_suites",
+        ),
+        frozenset[str](),
+    ),
+    "ganzoo_started": {"recipe", "seed", "folder"},
+    "ganzoo_logged": {"recipe", "seed", "record"},
+    "ganzoo_finished": {"recipe", "seed", "folder", "status"},
+}
+
+
+@pytest.mark.parametrize("hook", HOOKS_SO_FAR)
+def test_a_hook_keeps_its_name_and_arguments(hook):
+    assert HOOKS_SO_FAR[hook] <= {*inspect.signature(getattr(hookspecs, hook)).parameters}

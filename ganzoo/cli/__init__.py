@@ -74,6 +74,9 @@ def main() -> NoReturn:
         if isinstance(error, GanzooError):
             click.echo(f"ganzoo: {error}", err=True)
             sys.exit(error.exit_code)
+        if isinstance(error, OSError) and error.filename is not None:
+            click.echo(f"ganzoo: {error.filename}: {error.strerror}", err=True)
+            sys.exit(1)
         click.echo(f"ganzoo: {type(error).__name__}: {error} (run again with --debug for the traceback)", err=True)
         sys.exit(1)
 

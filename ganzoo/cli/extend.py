@@ -103,12 +103,21 @@ def plugins(every: bool, as_json: bool) -> None:
 @click.command()
 @click.argument("name")
 @click.option("--kind", default="divergence", show_default=True, type=click.Choice(KINDS), help="What it registers.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Where to put its folder [default: here].")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Where its folder goes [default: here].")
 def new(name: str, kind: str, out: Path) -> None:
-    """Begin a plugin: a package that passes its own tests, in a folder of its own."""
+    """Begin a plugin: a package that passes its own tests, in a folder of its own.
+
+    NAME is what it registers: `hellinger` makes the package ganzoo-hellinger.
+    """
     from ganzoo.scaffold import create_plugin
 
-    create_plugin(name, kind, out)
+    made = create_plugin(name, kind, out)
+    click.echo(f"Made {made.distribution} in {made.folder}:")
+    for file in made.files:
+        click.echo(f"  {file}")
+    click.echo("Install it, test it, use it:")
+    for command in made.commands:
+        click.echo(f"  {command}")
 
 
 def _title(row: Mapping[str, Any]) -> str:

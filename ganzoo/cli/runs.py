@@ -37,7 +37,7 @@ def train(
     checkpoint_seconds: float,
     options: tuple[str, ...],
 ) -> None:
-    """Train a recipe: METHOD.DATASET, or a JSON file that `show --json` printed.
+    """Train a recipe: METHOD.DATASET, a .json file that `show --json` printed, or a .toml file of a name and overrides.
 
     Each seed gets a folder with its log, checkpoints, pictures, model and result. Ctrl-C stops with a checkpoint.
     """

@@ -15,7 +15,10 @@ DEVICES = click.Choice(["auto", "cpu", "cuda", "mps"])
 
 
 def option_o(command: Callable[..., Any]) -> Callable[..., Any]:
-    text = "Override an option, like divergence=js, generator.hidden=256, steps=500. May be repeated."
+    text = (
+        "Override an option, like divergence=js, generator.hidden=256, steps=500. May be repeated. "
+        "A .json file takes steps, batch_size, ema and evaluations only."
+    )
     return click.option("-o", "options", metavar="KEY=VALUE", multiple=True, help=text)(command)
 
 

@@ -151,7 +151,16 @@ class SmallDiscriminator(Discriminator):
         return Verdict(out[:, 0], out[:, 1:])
 
 
+def steep_discriminator() -> SmallDiscriminator:
+    """One whose input gradient is longer than 1, so that a one-sided penalty has something to say."""
+    network = SmallDiscriminator()
+    with torch.no_grad():
+        network.last.weight.mul_(50)
+    return network
+
+
 SMALL: Final[Mapping[str, Make]] = {"generator": SmallGenerator, "discriminator": SmallDiscriminator}
+STEEP: Final[Mapping[str, Make]] = {**SMALL, "discriminator": steep_discriminator}
 
 
 def random_batch(seed: int, shape: tuple[int, ...] = (2,), n: int = BATCH) -> Batch:

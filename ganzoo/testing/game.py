@@ -22,6 +22,7 @@ from ganzoo.testing.common import (
     BATCH,
     REPLICAS,
     SMALL,
+    STEEP,
     Make,
     Replica,
     attempt,
@@ -107,13 +108,13 @@ def check_penalty(penalty: Penalty, networks: Mapping[str, Make] | None = None, 
     """A term that holds the discriminator back: its gradient reaches it, and stays finite on a constant one."""
     name = name or f"penalty {type(penalty).__name__}"
     expect(isinstance(penalty, Penalty), f"{name}: {type(penalty).__name__} is no ganzoo.Penalty")
-    check_term(penalty, networks, name=name)
-    make = networks or SMALL
+    make = networks or STEEP
     replica = Replica.of(make, _batch(make, 0), penalty.draws, 0)
     player = penalty.discriminator
     with attempt(f"{name}: player {player!r}"):
         discriminator = replica.networks[player]
-    value, gradients = replica.plain(penalty)
+    with attempt(f"{name}: in one plain round it"):
+        value, gradients = replica.plain(penalty)
     of = {id(p): g for p, g in zip(replica.parameters(), gradients, strict=True)}
     reached = any(bool(of[id(p)].any()) for p in discriminator.parameters())
     expect(
@@ -121,6 +122,7 @@ def check_penalty(penalty: Penalty, networks: Mapping[str, Make] | None = None, 
         f"{name}: its value or its gradient in the discriminator is zero; it must compute its verdict afresh "
         "(round.discriminate inside ganzoo.input_gradient), a cached one has no gradient in x",
     )
+    check_term(penalty, make, name=name)
     with torch.no_grad():
         for parameter in discriminator.parameters():
             parameter.zero_()

@@ -1,0 +1,163 @@
+"""What the documentation shows is what happens: its blocks are run in order, in one folder, and their output compared.
+
+A block is one of these, and nothing is left out in silence:
+
+- ``python``, ``toml``: a first line that is a comment with a file's name makes it that file; other Python is run;
+- ``sh``: run, and must succeed; ``console``: commands after ``$``, each compared with the output below it;
+- ``text``: the output of the block above it;
+- no language: an equation or a drawing, nothing to run.
+
+A comment above a block may say ``not run: reason``, ``run as: command (reason)`` or ``as made`` (the file is there
+already, and is as shown).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from workbench import Workbench
+
+ROOT = Path(__file__).parents[1]
+
+#: Lines of README.md that are run as something shorter, or are not run at all, and why.
+README = {
+    "python3 -m venv .venv && .venv/bin/pip install -r requirements-dev.txt && .venv/bin/ganzoo bench": (
+        "",
+        "needs a network and minutes; CI does it",
+    ),
+    ".venv/bin/pytest -n 2 && .venv/bin/pytest -n 2 plugins/ganzoo-flows": ("", "is what runs this"),
+    "ganzoo install ganzoo-flows": ("", "it is not on PyPI yet"),
+    "ganzoo train mle-flow.ring": ("", "it is not on PyPI yet"),
+    "ganzoo train js-gan.ring --steps 3000": ("ganzoo train js-gan.ring --steps 100", "ten seconds"),
+    "ganzoo train ns-gan.grid --seeds 3 -o divergence=js -o generator.hidden=256 -o k=2": (
+        "ganzoo train ns-gan.grid --seeds 3 -o divergence=js -o generator.hidden=256 -o k=2 --steps 5",
+        "ten minutes",
+    ),
+    "ganzoo bench": ("ganzoo bench mle-gmm.digits --seeds 1 --jobs 1", "three minutes"),
+    "ganzoo bench --suite full": ("", "an hour"),
+    "ganzoo bench 'ns-gan.*' --seeds 10 --out bench/ns": (
+        "ganzoo bench 'ns-gan.mixture-1d' --seeds 1 --jobs 1 --out bench/ns",
+        "minutes",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    line: int
+    mark: str
+    language: str
+    text: str
+
+    @property
+    def file(self) -> str:
+        found = re.match(r"# ([\w./-]+\.\w+)\n", self.text)
+        return found[1] if found and self.language in ("python", "toml") else ""
+
+
+def blocks(text: str) -> Iterator[Block]:
+    for found in re.finditer(r"^(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield Block(text.count("\n", 0, found.start()) + 1, found[1] or "", found[2], found[3])
+
+
+def play(desk: Workbench, page: Path, instead: dict[str, tuple[str, str]] | None = None) -> None:
+    """Run a page. ``instead`` replaces lines of its shell blocks."""
+    before, left = "", dict(instead or {})
+    for block in blocks(page.read_text()):
+        where = f"{page.name}:{block.line}"
+        what, _, detail = block.mark.partition(": ")
+        assert what in ("", "as made", "not run", "run as"), f"{where}: what is {block.mark!r}?"
+        assert what in ("", "as made") or detail, f"{where}: {what} needs a reason"
+        if block.language == "" or what == "not run":
+            continue
+        if block.language == "text":
+            assert matches(block.text, before), f"{where}: shown is\n{block.text}\nand it printed\n{before}"
+        elif block.file:
+            put(desk.folder / block.file, block, as_made=what == "as made", where=where)
+        elif block.language == "console":
+            for command, shown in commands(block.text):
+                done = desk.sh(f"{{ {command}\n}} 2>&1")
+                assert done.code == 0 or shown, f"{where}: {command}\n{done.out}"
+                assert matches(shown, done.out), f"{where}: {command}\nshown is\n{shown}\nand it printed\n{done.out}"
+        else:
+            text = re.sub(r" \([^()]*\)$", "", detail) if what == "run as" else shortened(block.text, left)
+            assert block.language in ("sh", "python"), f"{where}: {block.language} is no kind of block"
+            done = desk.sh(text if block.language == "sh" else f"python -c {shlex.quote(text)}")
+            assert done.code == 0, f"{where}\n{done.out}{done.err}"
+            before = done.out
+    assert not left, f"{page.name} has no line {', '.join(left)}: change the list in {Path(__file__).name}"
+
+
+def put(path: Path, block: Block, *, as_made: bool, where: str) -> None:
+    text = block.text.partition("\n")[2]
+    if as_made:
+        assert path.read_text() == text, f"{where}: {block.file} is not what is shown, but\n{path.read_text()}"
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def commands(text: str) -> Iterator[tuple[str, str]]:
+    for piece in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, shown = piece.partition("\n")
+        yield command, shown
+
+
+def matches(shown: str, printed: str) -> bool:
+    """Whether that was printed; a line that is ``…`` stands for any lines, and in a line for anything."""
+    pattern = "".join(r"(.*\n)*?" if line == "…\n" else anything(line) for line in shown.splitlines(keepends=True))
+    return re.fullmatch(pattern, "".join(f"{line.rstrip()}\n" for line in printed.splitlines())) is not None
+
+
+def anything(line: str) -> str:
+    return ".*".join(map(re.escape, line.split("…")))
+
+
+def shortened(text: str, instead: dict[str, tuple[str, str]]) -> str:
+    lines = [line.partition("  #")[0].rstrip() for line in text.splitlines()]
+    return "\n".join(
+        instead.pop(bare)[0] if bare in instead else line for bare, line in zip(lines, text.splitlines(), strict=True)
+    )
+
+
+@pytest.mark.slow
+def test_the_tutorial_does_what_it_shows(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_FIND_LINKS", "dist")  # stands in for PyPI
+    play(Workbench.make(tmp_path), ROOT / "docs" / "plugins.md")
+
+
+def test_the_reference_is_what_the_code_says():
+    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs" / "make_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "reference.md").read_text() == module.make(), "run `python docs/make_reference.py`"
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)(?:#[\w-]+)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_what_is_compared_is_compared():
+    assert matches("a\n", "a\n")
+    assert matches("a\n…\nz\n", "a\nb\nc\nz\n")
+    assert matches("a\n…\nz\n", "a\nz\n")
+    assert matches("1.… s\n", "1.25 s  \n")
+    assert not matches("a\n", "a\nb\n")
+    assert not matches("a.\n", "ab\n")
+    assert not matches("", "a\n")
+    assert shortened("ganzoo bench   # long\nls", {"ganzoo bench": ("true", "it is long")}) == "true\nls"
+
+
+@pytest.mark.slow
+def test_the_readme_does_what_it_shows(tmp_path):
+    play(Workbench.make(tmp_path), ROOT / "README.md", README)

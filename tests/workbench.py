@@ -1,0 +1,64 @@
+"""The desk of a plugin's author: an environment that has all that this one has, and keeps what is installed into it.
+
+Making one takes a tenth of a second, since nothing is copied. What pip, pytest and ganzoo do there is real.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from processes import SECONDS, Ended
+
+COMMANDS = ("ganzoo", "pip", "pytest")
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """An environment in ``prefix`` and a folder to work in."""
+
+    prefix: Path
+    folder: Path
+
+    @classmethod
+    def make(cls, where: Path) -> Workbench:
+        bench = cls(where / "venv", where / "work")
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bench.prefix)], check=True)
+        (site,) = (bench.prefix / "lib").glob("python*/site-packages")
+        # A path alone would not do: editable installs are .pth files too, and only of site directories are they read.
+        here = sysconfig.get_path("purelib")
+        (site / "here.pth").write_text(f"import site; site.addsitedir({here!r})\n")
+        for name in COMMANDS:
+            script = bench.prefix / "bin" / name
+            script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(bench.prefix / "bin" / "python"))} -m {name} "$@"\n')
+            script.chmod(0o755)
+        bench.folder.mkdir()
+        return bench
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Without a network, without what steers the tests themselves, and on one core."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("GANZOO", "COV", "PYTEST", "PYTHON"))}
+        path = os.pathsep.join([str(self.prefix / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+        offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        place = {"PATH": path, "VIRTUAL_ENV": str(self.prefix), "XDG_CONFIG_HOME": str(self.prefix / "config")}
+        return {**kept, **offline, **place, "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+
+    def sh(self, command: str, **variables: str) -> Ended:
+        """Run a shell command in the folder."""
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=self.folder,
+            env={**self.variables, **variables},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
