@@ -193,7 +193,8 @@ def _network(check: Callable[..., None]) -> Callable[[Entry, str], None]:
     """Check factories of the network, for every variant, in one dimension, in two, and on the first images it takes."""
 
     def shapes(entry: Entry) -> list[tuple[int, ...]]:
-        return [*(s for s in VECTORS if _takes(entry, s)), *[s for s in IMAGES if _takes(entry, s)][:1]]
+        image = next((s for s in IMAGES if _takes(entry, s)), None)
+        return [*(s for s in VECTORS if _takes(entry, s)), *([image] if image else [])]
 
     def run(entry: Entry, name: str) -> None:
         found = shapes(entry)

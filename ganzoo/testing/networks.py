@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -219,20 +220,22 @@ def _check_log_prob(
     with torch.no_grad(), seeded(0):
         for parameter in generator.parameters():  # away from an initial value at which mistakes may not show
             parameter.add_(0.3 * torch.randn_like(parameter))
-    label = None if c is None else c[:1].expand(SAMPLES, *c.shape[1:])
-    z, c = generator.source(SAMPLES, rng(0), None, label)
+    n = SAMPLES if math.prod(shape) in QUADRATURE_POINTS else BATCH
+    label = None if c is None else c[:1].expand(n, *c.shape[1:])
+    z, c = generator.source(n, rng(0), None, label)
     with torch.no_grad(), attempt(f"{name}: log_prob"):
         x = generator(z.double(), c)
         log_prob = generator.log_prob(x, c)
-    expect(log_prob.shape == (SAMPLES,), _shape(name, "log_prob", log_prob, "(n,)", (SAMPLES,)))
+    expect(log_prob.shape == (n,), _shape(name, "log_prob", log_prob, "(n,)", (n,)))
     expect(finite(log_prob), f"{name}: log_prob of its own samples is not finite")
     inputs = [(random_batch(seed, shape).x, *([] if c is None else [c[:BATCH]])) for seed in range(REPLICAS)]
     _check_vmap(make, lambda network, *given: network.log_prob(*given), inputs, name, "log_prob")
     if (d := x.flatten(1).shape[1]) in QUADRATURE_POINTS:
         grid, cell = _grid(x.flatten(1), QUADRATURE_POINTS[d])
         at = None if c is None else c[:1].expand(len(grid), *c.shape[1:])
-        with torch.no_grad():
-            density = generator.log_prob(grid.unflatten(1, shape), at).exp()
+        with torch.no_grad():  # in pieces, since a flow keeps much of each point
+            pieces = grid.unflatten(1, shape).split(SAMPLES)
+            density = torch.cat([generator.log_prob(p, None if at is None else at[: len(p)]) for p in pieces]).exp()
         compare_density(x.flatten(1), log_prob, grid, density, cell, name)
 
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from ganzoo_flows.generators import FlowGenerator, maf, nsf, realnvp
 from torch.func import jacrev, vmap
 
 from ganzoo.errors import IncompatibleError
+from ganzoo_flows.generators import FlowGenerator, maf, nsf, realnvp
 
 CASES = [(make, d) for make in (realnvp, nsf, maf) for d in (1, 2, 3, 8) if (make, d) != (realnvp, 1)]
 flows = pytest.mark.parametrize(("make", "d"), CASES, ids=lambda v: getattr(v, "__name__", v))
