@@ -97,7 +97,7 @@ def _require_plugins(named: Iterable[str], rows: Sequence[Row]) -> None:
                 f"{row['distribution']} {row['version']} was installed, but fails in its {row['error']}. "
                 f"`ganzoo uninstall {row['distribution']}` removes it"
             )
-        if row["status"] == "ok" and not row["entries"]:
+        if row["status"] == "ok" and not (row["entries"] or row["events"]):
             raise PluginError(
                 f"{row['distribution']} {row['version']} was installed, but its entry point {row['entry_point']} "
                 f"registers nothing. `ganzoo uninstall {row['distribution']}` removes it"

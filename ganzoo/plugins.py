@@ -43,6 +43,7 @@ class Plugin:
     status: str = "ok"  # or "failed", or "blocked" by `LOAD`
     error: str = ""
     entries: list[Entry] = field(default_factory=list[Entry])
+    events: list[str] = field(default_factory=list[str])  # the hooks of training that it hears
     imports_torch: bool | None = None  # where it cannot be said, since torch was there before
     seconds: float = 0.0
 
@@ -121,6 +122,10 @@ class Host:
             _check_unique(found)
             # Only a plugin whose every hook answered gets in: half a plugin would be harder to explain than none.
             whose = (plugin.distribution, plugin.version, plugin.entry_point)
+            callers = self.manager.get_hookcallers(module) or ()
+            plugin.events = [
+                caller.name for caller in callers if caller.has_spec() and caller.name not in HOOKS.values()
+            ]
             plugin.entries = [self.registry.adopt(kind, entry, *whose) for kind, entry in found]
         except KeyboardInterrupt:
             raise

@@ -104,6 +104,7 @@ def _row(plugin: Plugin) -> Row:
         "error": plugin.error,
         "requires": plugin.requires,
         "met": plugin.met,
+        "events": plugin.events,
         "imports_torch": plugin.imports_torch,
         "seconds": round(plugin.seconds, 4),
         "entries": {kind: [e.name for e in plugin.entries if e.kind == kind] for kind in _kinds(plugin.entries)},

@@ -289,6 +289,12 @@ def test_the_survey_says_which_plugins_import_torch(tmp_path):
     assert heavy == {"ganzoo": False, "acme": True, "beta": True, "zeta": False}
 
 
+def test_the_survey_knows_a_plugin_that_only_listens(tmp_path):
+    install(tmp_path, "acme", HEAD + "@ganzoo.hookimpl\ndef ganzoo_logged(record):\n    pass\n")
+    row = surveyed(tmp_path)["acme"]
+    assert (row["status"], row["entries"], row["events"]) == ("ok", {}, ["ganzoo_logged"])
+
+
 def test_the_survey_says_whether_a_plugin_is_for_this_ganzoo(tmp_path):
     install(tmp_path, "acme", GOOD.format(name="halo"), requires="ganzoo>=0.1,<1")
     install(tmp_path, "beta", GOOD.format(name="ball"), requires="ganzoo>=9")

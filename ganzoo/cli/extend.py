@@ -16,7 +16,7 @@ from ganzoo.errors import GanzooError
 KINDS = ("divergence", "penalty", "term", "generator", "discriminator", "dataset", "metric", "method")
 
 
-@click.command()
+@click.command(short_help="Install plugins.")
 @click.argument("specs", metavar="[SPEC]...", nargs=-1)
 @click.option("-U", "--upgrade", is_flag=True, help="Upgrade what is named to its newest version.")
 @click.option("-e", "--editable", "editables", metavar="PATH", multiple=True, help="Install a folder, editable.")
@@ -51,11 +51,10 @@ def install(
     else:
         rows = installing.install(Request(specs, editables, upgrade, pre, force, cache=not no_cache))
     for row in rows:
-        click.echo(f"Installed {_title(row)}")
-        _print_entries(row)
+        _print_row(row, "Installed ")
 
 
-@click.command()
+@click.command(short_help="Remove plugins.")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def uninstall(names: tuple[str, ...], yes: bool) -> None:
@@ -71,7 +70,7 @@ def uninstall(names: tuple[str, ...], yes: bool) -> None:
     click.echo(f"Uninstalled {', '.join(found)}")
 
 
-@click.command()
+@click.command(short_help="List installed plugins and whether they work.")
 @click.option("--all", "every", is_flag=True, help="List the built-in plugin too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plugins(every: bool, as_json: bool) -> None:
@@ -92,15 +91,12 @@ def plugins(every: bool, as_json: bool) -> None:
         click.echo("No plugins are installed but the built-in one (--all lists it). `ganzoo install NAME` adds one.")
     else:
         for row in rows:
-            click.echo(_title(row))
-            for remark in _remarks(row):
-                click.echo(f"  {remark}")
-            _print_entries(row)
+            _print_row(row)
     if os.environ.get(STRICT) == "1" and any(row["status"] == "failed" for row in rows):
         raise SystemExit(1)
 
 
-@click.command()
+@click.command(short_help="Begin a plugin that passes its own tests.")
 @click.argument("name")
 @click.option("--kind", default="divergence", show_default=True, type=click.Choice(KINDS), help="What it registers.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Where its folder goes [default: here].")
@@ -139,6 +135,11 @@ def _remarks(row: Mapping[str, Any]) -> Iterable[str]:
         yield f"its light module imports torch, which makes every command slow ({row['seconds']:.1f} s)"
 
 
-def _print_entries(row: Mapping[str, Any]) -> None:
+def _print_row(row: Mapping[str, Any], before: str = "") -> None:
+    click.echo(f"{before}{_title(row)}")
+    for remark in _remarks(row):
+        click.echo(f"  {remark}")
     for kind, names in row["entries"].items():
         click.echo(f"  {plural(kind)}: {', '.join(names)}")
+    if row["events"]:
+        click.echo(f"  hears: {', '.join(row['events'])}")

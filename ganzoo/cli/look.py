@@ -10,7 +10,7 @@ import click
 from ganzoo.cli.shared import option_o, plural, recipe_of
 
 
-@click.command("list")
+@click.command("list", short_help="List what is registered.")
 @click.argument("kind", required=False)
 @click.argument("pattern", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -72,7 +72,7 @@ def _rows(registry: Any, kind: str) -> list[dict[str, str]]:
     return rows
 
 
-@click.command()
+@click.command(short_help="Show a recipe's definition, or an entry's options.")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print the definition as JSON (a file that `train` takes).")
 @click.option("--cite", is_flag=True, help="Print the paper's BibTeX entry.")
@@ -92,7 +92,7 @@ def show(name: str, as_json: bool, cite: bool, options: tuple[str, ...]) -> None
         show_entry(name, as_json, cite)
 
 
-@click.command()
+@click.command(short_help="Hold entries, recipes and plugins to their contracts.")
 @click.argument("names", nargs=-1)
 def check(names: tuple[str, ...]) -> None:
     """Check entries against their contracts, and recipes by one tiny round on the CPU.

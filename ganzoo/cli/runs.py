@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ganzoo.executor import Result
 
 
-@click.command()
+@click.command(short_help="Train a recipe.")
 @click.argument("name")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 10_000), help="Train seeds 0 to N−1.")
 @click.option("--steps", type=click.IntRange(1), help="Passes over all turns [default: the recipe's].")
@@ -73,7 +73,7 @@ def _stop_here() -> NoReturn:
     raise SystemExit(130)
 
 
-@click.command()
+@click.command(short_help="Train and compare recipes over seeds.")
 @click.argument("names", metavar="[NAME|PATTERN|SUITE]...", nargs=-1)
 @click.option("--suite", help="Suite to choose from, with its budgets [default: default].")
 @click.option("--seeds", type=click.IntRange(1, 10_000), help="Seeds of each recipe [default: the suite's].")
@@ -131,7 +131,7 @@ def bench(
         raise SystemExit(1)
 
 
-@click.command()
+@click.command(short_help="Draw samples from a model.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-n", "n", default=64, show_default=True, type=click.IntRange(1, 100_000_000), help="How many samples.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same samples.")
