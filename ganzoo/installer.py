@@ -97,7 +97,7 @@ class Pip(Installer):
         _run([*self._pip("uninstall"), "--yes", *names])
 
     def _pip(self, command: str) -> list[str]:
-        return [sys.executable, "-m", "pip", "--disable-pip-version-check", command]
+        return [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", command]
 
 
 @final
@@ -291,5 +291,5 @@ def _run(command: Sequence[str], also: Mapping[str, str] | None = None) -> None:
             if not line.startswith("Requirement already satisfied"):
                 print(line, end="", flush=True)
     if process.returncode:
-        tool = "pip" if command[1:3] == ["-m", "pip"] else Path(command[0]).stem
+        tool = "pip" if command[2:4] == ["-m", "pip"] else Path(command[0]).stem
         raise InstallError(f"{tool} failed with exit code {process.returncode}; what it says of it is above")

@@ -47,7 +47,7 @@ def _survey(found: dict[Point, Row], seconds: int, only: Point | None = None) ->
         path.touch()
         asked = json.dumps({"known": [*found], "only": only, "seconds": seconds})
         done = subprocess.run(
-            [sys.executable, "-m", "ganzoo.survey", str(path), asked],
+            [sys.executable, "-P", "-m", "ganzoo.survey", str(path), asked],
             env={**os.environ, STRICT: "0"},
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -273,6 +273,15 @@ def test_the_survey_survives_plugins_that_end_their_process(tmp_path):
     assert found["ganzoo"]["status"] == "ok"
 
 
+def test_the_survey_runs_nothing_of_the_folder_that_it_is_called_in(tmp_path):
+    (tmp_path / "random.py").write_text("raise SystemExit('taken for the module of that name')")
+    program = "import os; from ganzoo.survey import survey; os.chdir({!r}); print(len(survey()))"
+    (tmp_path / "path").mkdir()
+    done = run(tmp_path / "path", program.format(str(tmp_path)))
+    assert done.stderr == ""
+    assert int(done.stdout) > 0
+
+
 def test_the_survey_survives_a_plugin_that_never_comes_back(tmp_path):
     install(tmp_path, "acme", "import threading; threading.Event().wait()")
     done = run(tmp_path, "import json; from ganzoo.survey import survey; print(json.dumps(survey(seconds=2)))")
