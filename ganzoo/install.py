@@ -6,7 +6,6 @@ since a tool's upgrade may make the environment anew.
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import sys
@@ -21,7 +20,8 @@ from filelock import FileLock
 
 from ganzoo.errors import InstallError, PluginError, UsageError, suggest
 from ganzoo.files import write_json
-from ganzoo.installer import KEPT, Request, detect, names_of
+from ganzoo.installer import KEPT, Request, detect, installed, name_in, names_of, public
+from ganzoo.plugins import distribution_of
 from ganzoo.registry import canonical
 from ganzoo.survey import Row, survey
 
@@ -36,16 +36,16 @@ def install(request: Request) -> list[Row]:
     request = replace(
         request, specs=tuple(map(_absolute, request.specs)), editables=tuple(map(_path, request.editables))
     )
-    before = _versions()
+    _check_names(request)
+    installer, before = detect(), installed()
     try:
-        detect().install(request)
+        installer.install(request)
     except InstallError as error:
-        importlib.invalidate_caches()
         kept = " and ".join(f"{name} {metadata.version(name)}" for name in KEPT)
-        unchanged = " Nothing was changed." if _versions() == before else ""
+        unchanged = " Nothing was changed." if installed() == before else ""
         raise InstallError(f"{error}. It was told to keep {kept}.{unchanged}") from None
-    importlib.invalidate_caches()
-    named = {name: (spec, editable) for spec, editable in _asked(request) for name in names_of(spec)}
+    changed = sorted(dict(installed().items() - before.items()).keys() & {*_plugins()})
+    named = {name: (spec, editable) for spec, editable in _asked(request) for name in names_of(spec) or changed}
     rows = [row for row in survey() if canonical(row["distribution"]) in named]
     _remember({name: asked for name, asked in named.items() if name in {canonical(r["distribution"]) for r in rows}})
     _require_plugins(named, rows)
@@ -53,34 +53,48 @@ def install(request: Request) -> list[Row]:
 
 
 def restore() -> list[Row]:
-    """Install again what was once installed by ganzoo and is there no more."""
-    recorded = _recorded()
+    """Install again what was once installed by ganzoo and is there no more.
+
+    `InstallError` names what cannot be had any more, after the rest was installed.
+    """
+    recorded, there = _recorded(), installed()
     if not recorded:
         raise UsageError(f"no plugin was installed into {sys.prefix} by `ganzoo install`: there is nothing to restore")
-    installed = _versions()
-    missing = [each for name, each in recorded.items() if name not in installed]
-    if not missing:
-        return []
-    specs = tuple(each["spec"] for each in missing if not each["editable"])
-    return install(Request(specs, tuple(each["spec"] for each in missing if each["editable"])))
+    missing = {name: each for name, each in recorded.items() if name not in there}
+    gone = {name: each["spec"] for name, each in missing.items() if not _can_be_had(each["spec"])}
+    wanted = [each for name, each in missing.items() if name not in gone]
+    specs = tuple(each["spec"] for each in wanted if not each["editable"])
+    editables = tuple(each["spec"] for each in wanted if each["editable"])
+    rows = install(Request(specs, editables)) if wanted else []
+    if gone:
+        what = ", ".join(f"{name} ({spec} is no more)" for name, spec in gone.items())
+        raise InstallError(f"not restored: {what}. `ganzoo uninstall {' '.join(gone)}` forgets it")
+    return rows
 
 
 def uninstall(names: Sequence[str]) -> None:
-    """Remove distributions; what ganzoo itself needs is refused."""
+    """Remove distributions, and forget that they were wanted; what ganzoo itself needs is refused."""
     check_uninstall(names)
-    detect().uninstall(names)
+    if there := [name for name in names if canonical(name) in installed()]:
+        detect().uninstall(there)
     _forget(map(canonical, names))
 
 
 def check_uninstall(names: Iterable[str]) -> list[str]:
     """What would be removed, as ``name version``; `UsageError` for what is not there or is needed."""
-    installed, needed = _versions(), _needed("ganzoo")
+    there, needed, wanted = installed(), _needed("ganzoo"), _recorded()
     for name in names:
-        if canonical(name) not in installed:
+        if canonical(name) not in there and canonical(name) not in wanted:
             raise UsageError(f"{name} is not installed; {suggest(canonical(name), _plugins())}")
         if canonical(name) in needed:
             raise UsageError(f"{name} is no plugin: ganzoo itself needs it")
-    return [f"{name} {installed[canonical(name)]}" for name in names]
+    return [f"{name} {there.get(canonical(name), '(which is not there any more)')}" for name in names]
+
+
+def _check_names(request: Request) -> None:
+    for name in map(name_in, request.specs):
+        if name in KEPT:
+            raise UsageError(f"{name} is no plugin: upgrade it with what installed ganzoo")
 
 
 def _require_plugins(named: Iterable[str], rows: Sequence[Row]) -> None:
@@ -112,6 +126,8 @@ def _absolute(spec: str) -> str:
     """A path as it is from everywhere, since it is remembered; what else a spec can be stays."""
     from packaging.requirements import InvalidRequirement, Requirement
 
+    if spec.endswith((".whl", ".tar.gz", ".zip")) and Path(spec).expanduser().exists():
+        return _path(spec)  # which would be a name by its letters
     try:
         Requirement(spec)
     except InvalidRequirement:
@@ -127,26 +143,28 @@ def _path(given: str) -> str:
     return str(path.resolve()) + extras
 
 
-def _versions() -> dict[str, str]:
-    return {canonical(each.name): each.version for each in metadata.distributions() if each.name}
+def _can_be_had(spec: str) -> bool:
+    """Whether a remembered path is still there; of anything else only the installer knows."""
+    return not spec.startswith("/") or Path(re.sub(r"\[[^\[\]]*\]$", "", spec)).exists()
 
 
 def _plugins() -> list[str]:
-    return sorted({canonical(p.dist.name) for p in metadata.entry_points(group="ganzoo") if p.dist} - {"ganzoo"})
+    points = metadata.entry_points(group="ganzoo")
+    return sorted({canonical(name) for point in points if (name := distribution_of(point))} - {"ganzoo"})
 
 
 def _needed(name: str, found: set[str] | None = None) -> set[str]:
     """A distribution and all that it needs, as far as that is installed."""
-    from packaging.requirements import Requirement
+    from packaging.requirements import InvalidRequirement, Requirement
 
     found = set() if found is None else found
     if canonical(name) not in found:
         try:
-            lines = metadata.requires(name) or ()
-        except metadata.PackageNotFoundError:
+            required_by = [Requirement(line) for line in metadata.requires(name) or ()]
+        except (metadata.PackageNotFoundError, InvalidRequirement):
             return found
         found.add(canonical(name))
-        for required in map(Requirement, lines):
+        for required in required_by:
             if required.marker is None or required.marker.evaluate({"extra": ""}):
                 _needed(required.name, found)
     return found
@@ -166,7 +184,9 @@ def _recorded() -> dict[str, dict[str, Any]]:
 def _record() -> dict[str, Any]:
     try:
         record = json.loads(record_path().read_bytes())
-        if record["format"] == FORMAT and isinstance(record["environments"], dict):
+        if record["format"] > FORMAT:
+            raise InstallError(f"{record_path()} was written by a newer ganzoo")
+        if isinstance(record["environments"], dict):
             return record
     except (OSError, ValueError, KeyError, TypeError):
         pass  # none yet, or damaged: the plugins themselves are none the worse
@@ -174,7 +194,7 @@ def _record() -> dict[str, Any]:
 
 
 def _remember(plugins: dict[str, tuple[str, bool]]) -> None:
-    _change({name: {"spec": spec, "editable": editable} for name, (spec, editable) in plugins.items()}, ())
+    _change({name: {"spec": public(spec), "editable": editable} for name, (spec, editable) in plugins.items()}, ())
 
 
 def _forget(names: Iterable[str]) -> None:
@@ -182,10 +202,14 @@ def _forget(names: Iterable[str]) -> None:
 
 
 def _change(added: dict[str, Any], removed: Iterable[str]) -> None:
-    path = record_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        record = _record()
-        here: dict[str, Any] = {**record["environments"].get(sys.prefix, {}), **added}
-        record["environments"][sys.prefix] = {name: each for name, each in here.items() if name not in set(removed)}
-        write_json(path, record)
+    """What cannot be written down is still installed: that is a warning."""
+    path, gone = record_path(), set(removed)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            record = _record()
+            here: dict[str, Any] = {**record["environments"].get(sys.prefix, {}), **added}
+            record["environments"][sys.prefix] = {name: each for name, each in here.items() if name not in gone}
+            write_json(path, record)
+    except (OSError, InstallError) as error:
+        print(f"ganzoo: `ganzoo install --restore` will not know of this: {error}", file=sys.stderr)

@@ -16,13 +16,14 @@ import tempfile
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, cast, final
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from ganzoo.errors import InstallError, PluginError
+from ganzoo.errors import InstallError
 from ganzoo.registry import canonical
 
 
@@ -46,8 +47,6 @@ class Request:
 
 class Installer(ABC):
     """One way to change this environment. Its tool says on the screen what it does."""
-
-    name: str
 
     @abstractmethod
     def install(self, request: Request) -> None:
@@ -84,14 +83,13 @@ def detect() -> Installer:
 
 @final
 class Pip(Installer):
-    name = "pip"
-
     def install(self, request: Request) -> None:
         flags = _pip_flags(request)
         with constraints() as kept:
             _run([*self._pip("install"), "-c", kept, *flags, *request.what])
-            if request.force:  # what was named, and not also torch and all else below it
-                _run([*self._pip("install"), "--force-reinstall", "--no-deps", *flags, *request.what])
+        if request.force:  # what was named, as it is now, and not also torch and all else below it
+            with constraints(as_it_is=True) as kept:
+                _run([*self._pip("install"), "-c", kept, "--force-reinstall", "--no-deps", *flags, *request.what])
 
     def uninstall(self, names: Sequence[str]) -> None:
         _run([*self._pip("uninstall"), "--yes", *names])
@@ -102,14 +100,13 @@ class Pip(Installer):
 
 @final
 class Uv(Installer):
-    name = "uv"
-
     def install(self, request: Request) -> None:
         flags = _uv_flags(request)
         with constraints() as kept:
             _run([*self._uv("install"), "--constraints", kept, *flags, *request.what])
-            if request.force:
-                _run([*self._uv("install"), "--reinstall", "--no-deps", *flags, *request.what])
+        if request.force:
+            with constraints(as_it_is=True) as kept:
+                _run([*self._uv("install"), "--constraints", kept, "--reinstall", "--no-deps", *flags, *request.what])
 
     def uninstall(self, names: Sequence[str]) -> None:
         _run([*self._uv("uninstall"), *names])
@@ -129,13 +126,12 @@ class UvTool(Installer):
     ``uv tool install`` itself would stay in the receipt, and hold ganzoo at its version for ever.
     """
 
-    name = "uv tool"
-
     def install(self, request: Request) -> None:
         Uv().install(request)
         new = [*(word for path in request.editables for word in ("--with-editable", path))]
         new += [word for spec in request.specs for word in ("--with", spec)]
         importlib.invalidate_caches()
+        new += ["--prerelease=allow"] if request.pre else []
         self._rewrite(new, without={name for spec in (*request.specs, *request.editables) for name in names_of(spec)})
 
     def uninstall(self, names: Sequence[str]) -> None:
@@ -151,11 +147,15 @@ class UvTool(Installer):
         command = [_tool("uv"), "tool", "install", *_root(root), *(w for each in others for w in _with(each)), *new]
         if python := receipt.get("python"):
             command += ["--python", python]
+        files = {kind: [_requirement(each) for each in receipt.get(kind, ())] for kind in ("constraints", "overrides")}
+        # Where it looks for packages, which it would forget else. How it builds them is no setting of a file.
+        settings = {key: value for key, value in receipt.get("options", {}).items() if key != "build-isolation"}
+        files["config-file"] = [f"{key} = {_toml(value)}" for key, value in settings.items()]
         with tempfile.TemporaryDirectory() as folder:
-            for kind in ("constraints", "overrides"):
-                if lines := [_requirement(each) for each in receipt.get(kind, ())]:
-                    (Path(folder) / kind).write_text("\n".join(lines))
-                    command += [f"--{kind}", str(Path(folder) / kind)]
+            for kind, lines in files.items():
+                if lines:
+                    (Path(folder) / f"{kind}.toml").write_text("\n".join(lines) + "\n")
+                    command += [f"--{kind}", str(Path(folder) / f"{kind}.toml")]
             _run(command)
 
 
@@ -164,12 +164,9 @@ PIPX: Final = "pipx_metadata.json"
 
 @final
 class Pipx(Installer):
-    name = "pipx"
-
     def install(self, request: Request) -> None:
-        told = json.loads((Path(sys.prefix) / PIPX).read_bytes())
-        inside, flagged = (Uv(), _uv_flags) if told.get("backend") == "uv" else (Pip(), _pip_flags)
-        flags = flagged(replace(request, upgrade=False))
+        inside = self._inside()
+        flags = (_uv_flags if isinstance(inside, Uv) else _pip_flags)(replace(request, upgrade=False))
         command = [_tool("pipx"), "inject", *([f"--pip-args={' '.join(flags)}"] if flags else [])]
         venv = Path(sys.prefix).name
         with constraints() as kept:
@@ -179,22 +176,43 @@ class Pipx(Installer):
                 _run([*command, venv, *request.specs], also)
             for path in request.editables:
                 _run([*command, "--editable", venv, path], also)
-        if request.upgrade or request.force:  # which pipx would do to torch and all else too
-            inside.install(request)
+        # What is injected already pipx leaves alone, whatever was asked; by force it would do the same to torch.
+        inside.install(request)
 
     def uninstall(self, names: Sequence[str]) -> None:
-        _run([_tool("pipx"), "uninject", "--leave-deps", Path(sys.prefix).name, *names])
+        try:
+            _run([_tool("pipx"), "uninject", "--leave-deps", Path(sys.prefix).name, *names])
+        except InstallError:  # it was not injected, but installed by other means
+            self._inside().uninstall(names)
+
+    def _inside(self) -> Installer:
+        """What pipx itself uses in this environment."""
+        return Uv() if json.loads((Path(sys.prefix) / PIPX).read_bytes()).get("backend") == "uv" else Pip()
 
 
 @contextmanager
-def constraints() -> Iterator[str]:
-    """A file that keeps this ganzoo and this torch, and all else that ganzoo needs within what it takes."""
-    lines = [f"{name}=={metadata.version(name)}" for name in KEPT]
-    lines += [line for line in metadata.requires("ganzoo") or () if ";" not in line and _name(line) not in KEPT]
+def constraints(*, as_it_is: bool = False) -> Iterator[str]:
+    """A file that keeps this ganzoo and this torch, and all else that ganzoo needs within what it takes; or,
+    ``as_it_is``, everything that is installed."""
+    if as_it_is:
+        lines = [f"{name}=={version}" for name, version in installed().items()]
+    else:
+        lines = [f"{name}=={metadata.version(name)}" for name in KEPT]
+        lines += [line for line in metadata.requires("ganzoo") or () if ";" not in line and name_in(line) not in KEPT]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "constraints.txt"
         path.write_text("\n".join(lines) + "\n")
         yield str(path)
+
+
+def installed() -> dict[str, str]:
+    """Versions by canonical name; of one that is there twice, that which is imported."""
+    importlib.invalidate_caches()
+    found: dict[str, str] = {}
+    for each in metadata.distributions():
+        with suppress(Exception):  # what an interrupted uninstall left has no name
+            found.setdefault(canonical(each.name), each.version)
+    return found
 
 
 KEPT: Final = ("ganzoo", "torch")
@@ -208,41 +226,49 @@ def _pip_flags(request: Request) -> list[str]:
 def _uv_flags(request: Request) -> list[str]:
     chosen = {"--prerelease=allow": request.pre, "--no-cache": not request.cache}
     # What was named: uv's --upgrade goes through all that is below it too.
-    named = [f"--upgrade-package={name}" for name in map(_name, request.specs) if name] if request.upgrade else []
+    named = [f"--upgrade-package={name}" for name in map(name_in, request.specs) if name] if request.upgrade else []
     return [*(flag for flag, wanted in chosen.items() if wanted), *named]
 
 
-def _name(spec: str) -> str:
+def name_in(spec: str) -> str:
     """The canonical name that a requirement begins with; empty for a path or an address."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
-        return canonical(Requirement(spec).name)
+        asked = Requirement(spec)
+        return canonical(asked.name) if asked.marker is None or asked.marker.evaluate() else ""
     except InvalidRequirement:
         return ""
 
 
 def names_of(spec: str) -> list[str]:
-    """The distributions that a spec put here: by its name, the wheel's, or where they say they came from."""
+    """The distributions that a spec put here: by its name, the wheel's, or where they say they came from (PEP 610).
+    None where that cannot be told."""
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-    if name := _name(spec):
+    if name := name_in(spec):
         return [name]
     try:
         return [canonical(parse_wheel_filename(re.split(r"[/\\]", spec)[-1])[0])]
     except InvalidWheelFilename:
         pass
     place = re.sub(r"\[[^\[\]]*\]$", "", spec)
-    address = Path(place).as_uri() if Path(place).is_absolute() else re.sub(r"^(git|hg|bzr|svn)\+", "", spec)
-    found = [
-        canonical(each.name)
-        for each in metadata.distributions()
-        if (came := json.loads(each.read_text("direct_url.json") or "{}").get("url"))
-        and re.fullmatch(re.escape(came.rstrip("/")) + r"/?([@#].*)?", address)  # a revision, a fragment
-    ]
-    if not found:
-        raise PluginError(f"{spec} was installed, but no distribution says that it came from there")
+    places = _places(Path(place).as_uri() if Path(place).is_absolute() else spec)
+    found: list[str] = []
+    for each in metadata.distributions():
+        with suppress(Exception):  # damaged metadata say nothing
+            came = json.loads(each.read_text("direct_url.json") or "{}")
+            if came and _places(came["url"], came.get("subdirectory")) & places:
+                found.append(canonical(each.name))
     return found
+
+
+def _places(address: str, subdirectory: str | None = None) -> set[tuple[str, ...]]:
+    """What an address may mean: without its scheme, user and quoting, and without what may be a revision."""
+    parts = urlsplit(re.sub(r"^(git|hg|bzr|svn)\+", "", address))
+    inside = subdirectory or "".join(parse_qs(parts.fragment).get("subdirectory", ()))
+    path = unquote(parts.path).rstrip("/")
+    return {(parts.hostname or "", each, inside.strip("/")) for each in (path, path.rpartition("@")[0]) if each}
 
 
 def _root(requirement: Mapping[str, Any]) -> list[str]:
@@ -263,14 +289,26 @@ def _requirement(given: Mapping[str, Any]) -> str:
     for place in ("path", "directory"):
         if place in given:
             return given[place] + extras
+    inside = given.get("subdirectory", "")
     if "git" in given:
         address, _, query = given["git"].partition("?")
-        revision = "".join(f"@{part.partition('=')[2]}" for part in query.split("&") if part)
-        return f"{given['name']}{extras} @ git+{address}{revision}"
+        said = {key: values[0] for key, values in parse_qs(query).items()}
+        revision = next((f"@{said[key]}" for key in ("rev", "tag", "branch") if key in said), "")
+        inside = inside or said.get("subdirectory", "")
+        return f"{given['name']}{extras} @ git+{address}{revision}{f'#subdirectory={inside}' if inside else ''}"
     if "url" in given:
-        return f"{given['name']}{extras} @ {given['url']}"
+        return f"{given['name']}{extras} @ {given['url']}{f'#subdirectory={inside}' if inside else ''}"
     marker = f" ; {given['marker']}" if given.get("marker") else ""
     return f"{given['name']}{extras}{given.get('specifier', '')}{marker}"
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in cast('dict[str, Any]', value).items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, cast('list[Any]', value)))}]"
+    return json.dumps(value) if isinstance(value, (str, bool, int, float)) else json.dumps(str(value))
 
 
 def _tool(name: str) -> str:
@@ -281,9 +319,14 @@ def _tool(name: str) -> str:
     )
 
 
+def public(text: str) -> str:
+    """The same without the user and the token that an address may hold."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+
+
 def _run(command: Sequence[str], also: Mapping[str, str] | None = None) -> None:
     """Run a tool and show what it says, but for pip's line on each thing that is there already."""
-    print(f"$ {shlex.join(command)}", file=sys.stderr, flush=True)
+    print(f"$ {public(shlex.join(command))}", file=sys.stderr, flush=True)
     env = {**os.environ, "PIP_NO_INPUT": "1", **(also or {})}
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, errors="replace") as process:
         assert process.stdout is not None

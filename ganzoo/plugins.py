@@ -49,7 +49,7 @@ class Plugin:
 
     @cached_property
     def distribution(self) -> str:
-        return _distribution(self.point)
+        return distribution_of(self.point)
 
     @cached_property
     def version(self) -> str:
@@ -90,7 +90,7 @@ class Host:
         self.registry = Registry()
         self.plugins: list[Plugin] = []
         points = list(_entry_points())
-        allowed = _allowed({_distribution(point) for point in points})
+        allowed = _allowed({distribution_of(point) for point in points})
         for point in points:
             if begin(plugin := Plugin(point)):
                 self.plugins.append(plugin)
@@ -119,7 +119,8 @@ class Host:
             for kind, hook in HOOKS.items():
                 phase = hook
                 found += [(kind, entry) for entry in _entries(getattr(self.manager.hook, hook), name, kind)]
-            _check_unique(found)
+            mine = [e for p in self.plugins if p.distribution == plugin.distribution for e in p.entries]
+            _check_unique([*((entry.kind, entry) for entry in mine), *found])
             # Only a plugin whose every hook answered gets in: half a plugin would be harder to explain than none.
             whose = (plugin.distribution, plugin.version, plugin.entry_point)
             callers = self.manager.get_hookcallers(module) or ()
@@ -145,12 +146,20 @@ class Host:
             raise PluginError(f"no hook is called {', '.join(sorted(unknown))}; {suggest(min(unknown), known)}")
 
     def announce(self, event: str, **what: Any) -> None:
-        """Tell every plugin of a training event; one that raises is named and the run goes on."""
+        """Tell every plugin of a training event. One that raises is named, hears of that event no more, and the run
+        goes on."""
+        plugins = {f"{plugin.distribution}:{plugin.entry_point}": plugin for plugin in self.plugins}
         for implementation in getattr(self.manager.hook, event).get_hookimpls():
+            plugin = plugins[implementation.plugin_name]
+            if event not in plugin.events:
+                continue
             try:
                 implementation.function(*(what[name] for name in implementation.argnames))
-            except (Exception, SystemExit) as error:
-                print(f"ganzoo: plugin {implementation.plugin_name} raised in {event}: {error!r}", file=sys.stderr)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                plugin.events.remove(event)
+                print(f"ganzoo: {_failure(plugin, event, error, 'It hears of that no more')}", file=sys.stderr)
 
 
 def _allowed(installed: set[str]) -> set[str] | None:
@@ -166,11 +175,11 @@ def _allowed(installed: set[str]) -> set[str] | None:
 def _entry_points() -> Iterator[metadata.EntryPoint]:
     """Core first, then by distribution, so that what is found does not depend on the order on disk."""
     points = metadata.entry_points(group=GROUP)
-    unique = {(name, point.name): point for point in points if (name := _distribution(point))}
+    unique = {(name, point.name): point for point in points if (name := distribution_of(point))}
     yield from (unique[key] for key in sorted(unique, key=lambda key: (normalise(key[0]) != Registry.core, key)))
 
 
-def _distribution(point: metadata.EntryPoint) -> str:
+def distribution_of(point: metadata.EntryPoint) -> str:
     """Its name; none where an interrupted uninstall left an entry point without metadata."""
     try:
         return (point.dist and point.dist.name) or ""
@@ -208,12 +217,12 @@ def _check_unique(found: list[tuple[str, Entry]]) -> None:
         raise PluginError(f"it registers more than once: {', '.join(sorted(twice))}")
 
 
-def _failure(plugin: Plugin, phase: str, error: BaseException) -> str:
+def _failure(plugin: Plugin, phase: str, error: BaseException, cost: str = "Its entries are left out") -> str:
     name = plugin.distribution
     asks = "" if plugin.met else f" It asks for ganzoo {plugin.requires}, and this is {__version__}."
     return (
         f"plugin {name} {plugin.version} (entry point {plugin.entry_point}) failed in its {phase}: "
-        f"{_one_line(error)}.{asks} Its entries are left out; `ganzoo install -U {name}` or `ganzoo uninstall {name}`"
+        f"{_one_line(error)}.{asks} {cost}; `ganzoo install -U {name}` or `ganzoo uninstall {name}`"
     )
 
 

@@ -102,7 +102,7 @@ def create_plugin(name: str, kind: str = "divergence", parent: Path = Path()) ->
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}") from None
     path = _path(folder)
-    commands = f"pip install -e {shlex.quote(f'{path}[test]')}", f"pytest {shlex.quote(path)}", words["use"]
+    commands = f"ganzoo install -e {shlex.quote(f'{path}[test]')}", f"pytest {shlex.quote(path)}", words["use"]
     return Scaffold(folder, words["distribution"], tuple(map(Path, files)), commands)
 
 
@@ -138,9 +138,11 @@ def _words(name: str, kind: str) -> dict[str, Any]:
 
 def requirement(version: str) -> str:
     """This minor version of ganzoo and no later one: ``ganzoo>=0.1,<0.2``."""
-    major, minor = (int(re.match(r"\d+", piece)[0]) for piece in version.split(".")[:2])  # pyright: ignore[reportOptionalSubscript]
-    released = re.fullmatch(r"[\d.]+", version)
-    return f"ganzoo>={f'{major}.{minor}' if released else version},<{major}.{minor + 1}"
+    from packaging.version import Version
+
+    this = Version(version)
+    least = f"{this.major}.{this.minor}"
+    return f"ganzoo>={this.public if this.is_prerelease else least},<{this.major}.{this.minor + 1}"
 
 
 def _check_free(words: Mapping[str, Any], kind: str) -> None:

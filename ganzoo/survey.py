@@ -1,8 +1,8 @@
 """What every plugin of this environment does when it is loaded, found out in a process that it may take down.
 
 `survey` starts ``python -m ganzoo.survey`` and reads what that process writes to a file: a line before each plugin is
-loaded and a row after it. A plugin that ends the process, crashes it or never comes back is named by the last line, and
-the rest is surveyed without it.
+loaded, and a row for each when all are. A plugin that ends the process, crashes it or never comes back is named by the
+last line, and the rest is surveyed without it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def survey(seconds: int = SECONDS) -> list[Row]:
     while (died := _survey(found, seconds)) is not None:
         found[died["distribution"], died["entry_point"]] = died
     for point, row in found.items():
-        if row["imports_torch"] is None and row["status"] != "blocked":  # another plugin had imported it before
+        if row["imports_torch"] is None and row["status"] == "ok":  # another plugin had imported it before
             alone: dict[Point, Row] = {}
             _survey(alone, seconds, only=point)
             row["imports_torch"] = alone.get(point, row)["imports_torch"]
@@ -46,13 +46,17 @@ def _survey(found: dict[Point, Row], seconds: int, only: Point | None = None) ->
         path = Path(folder) / "rows"
         path.touch()
         asked = json.dumps({"known": [*found], "only": only, "seconds": seconds})
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "ganzoo.survey", str(path), asked],
-            env={**os.environ, STRICT: "0"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
+        with (Path(folder) / "said").open("wb+") as said:  # no pipe, which a child of a plugin might hold open
+            done = subprocess.run(
+                [sys.executable, "-P", "-m", "ganzoo.survey", str(path), asked],
+                env={**os.environ, STRICT: "0"},
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                check=False,
+            )
+            said.seek(0)
+            last = said.read().decode(errors="replace")
         rows = [json.loads(line) for line in path.read_text().splitlines()]
     loading: Row | None = None
     for row in rows:
@@ -60,18 +64,18 @@ def _survey(found: dict[Point, Row], seconds: int, only: Point | None = None) ->
         if loading is None:
             found[row["distribution"], row["entry_point"]] = row
     if loading is not None:
-        return {**loading, "status": "failed", "error": f"import: {_end(done, seconds)}"}
+        return {**loading, "status": "failed", "error": f"import: {_end(done.returncode, last, seconds)}"}
     if done.returncode:
-        raise RuntimeError(f"the survey of plugins failed: {done.stderr.decode(errors='replace').strip()[-500:]}")
+        raise RuntimeError(f"the survey of plugins failed: {last.strip()[-500:]}")
     return None
 
 
-def _end(done: subprocess.CompletedProcess[bytes], seconds: int) -> str:
-    if b"Timeout (" in done.stderr:  # what faulthandler says before it ends the process
+def _end(code: int, last: str, seconds: int) -> str:
+    if "Timeout (" in last:  # what faulthandler says before it ends the process
         return f"it was not done after {seconds} s"
-    if done.returncode < 0:
-        return f"it killed the process ({signal.Signals(-done.returncode).name})"
-    return f"it ended the process with exit code {done.returncode}"
+    if code < 0:
+        return f"it killed the process ({signal.Signals(-code).name})"
+    return f"it ended the process with exit code {code}"
 
 
 def _main(path: str, asked: str) -> None:

@@ -348,10 +348,3 @@ def test_markup_in_names_is_shown_as_it_is(tmp_path):
     ended = forked("train", "mle-gaussian.mixture-1d", *given, cwd=tmp_path)
     assert ended.code == 0, ended.err
     assert "[red]x[/red][bold/seed-0" in ended.err
-
-
-def test_new_offers_the_kinds_that_there_are_templates_for():
-    from ganzoo import scaffold
-    from ganzoo.cli import extend
-
-    assert (*scaffold.KINDS,) == extend.KINDS

@@ -32,8 +32,8 @@ README = {
         "needs a network and minutes; CI does it",
     ),
     ".venv/bin/pytest -n 2 && .venv/bin/pytest -n 2 plugins/ganzoo-flows": ("", "is what runs this"),
-    "ganzoo install ganzoo-flows": ("", "it is not on PyPI yet"),
-    "ganzoo train mle-flow.ring": ("", "it is not on PyPI yet"),
+    "ganzoo install ./plugins/ganzoo-flows": ("", "it is there already, and the folder is another"),
+    "ganzoo train mle-flow.ring": ("ganzoo train mle-flow.ring --steps 20", "two minutes"),
     "ganzoo train js-gan.ring --steps 3000": ("ganzoo train js-gan.ring --steps 100", "ten seconds"),
     "ganzoo train ns-gan.grid --seeds 3 -o divergence=js -o generator.hidden=256 -o k=2": (
         "ganzoo train ns-gan.grid --seeds 3 -o divergence=js -o generator.hidden=256 -o k=2 --steps 5",

@@ -84,6 +84,13 @@ def shelf(tmp_path_factory):
         found[f"{name} source"] = home
     found["plain"] = wheel(project(folder / "src", "plain", "", requires=[], plugin=False), folder / "wheels")
     found["silent"] = wheel(project(folder / "src", "ganzoo-silent", "", requires=["ganzoo"]), folder / "wheels")
+    # What a resolver would find, were nothing kept.
+    for name, version in (("torch", "2.0.0"), ("torch", "99.0"), ("ganzoo", "0.0.1")):
+        stub = project(folder / f"{name}-{version}", name, "", version=version, requires=[], plugin=False)
+        wheel(stub, folder / "stubs")
+    bold = project(folder / "bold", "ganzoo-halo", "", version="2.0", requires=["ganzoo", "torch>=99"])
+    wheel(bold, folder / "stubs")
+    found["stubs"] = folder / "stubs"
     newer = project(
         folder / "newer", "ganzoo-halo", HEAD + ONE.format("halo", "ganzoo_halo.data"), version="1.1", data=HALO
     )
@@ -162,36 +169,68 @@ def test_a_folder_is_installed_editable_and_as_it_is(installed, shelf):
     module.write_text(before)
 
 
-def test_a_repository_of_git_is_installed(with_uv, shelf, tmp_path):
+def test_a_wheel_is_named_by_its_file_alone(with_uv, shelf):
     clear(with_uv)
-    home = tmp_path / "repository"
-    shutil.copytree(shelf("ball source"), home)
+    shutil.copy(shelf("halo"), with_uv.config)  # where it runs
+    assert "datasets: halo" in with_uv.ganzoo("install", shelf("halo").name).out
+
+
+def test_a_folder_of_a_repository_of_git_is_installed(with_uv, shelf, tmp_path):
+    clear(with_uv)
+    assert with_uv.ganzoo("install", shelf("halo")).code == 0
+    home = tmp_path / "a b (1), +c"
+    shutil.copytree(shelf("ball source"), home / "plugins" / "ball")
     who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
     for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "one"], ["tag", "v1"]):
         subprocess.run(["git", *command], cwd=home, check=True, capture_output=True)
-    done = with_uv.ganzoo("install", f"git+{home.as_uri()}@v1")
+    done = with_uv.ganzoo("install", f"git+{home.as_uri()}@v1#subdirectory=plugins/ball")
     assert done.code == 0, done.err
     assert "datasets: ball" in done.out
+    assert "datasets: halo" not in done.out
+    assert with_uv.ganzoo("install", "-e", home / "plugins" / "ball").code == 0
 
 
 def test_an_upgrade_takes_the_newer_one(installed, shelf):
     wheels = str(shelf("halo").parent)
-    links = {"PIP_FIND_LINKS": wheels, "UV_FIND_LINKS": wheels, "UV_NO_INDEX": "1"}
-    assert installed.ganzoo("install", "ganzoo-halo<1.1", **links).code == 0
-    assert installed.ganzoo("install", "ganzoo-halo", **links).code == 0
+    places = {**links(Path(wheels)), "UV_NO_INDEX": "1"}
+    assert installed.ganzoo("install", "ganzoo-halo<1.1", **places).code == 0
+    assert installed.ganzoo("install", "ganzoo-halo", **places).code == 0
     assert rows(installed)["ganzoo-halo"]["version"] == "1.0"
-    done = installed.ganzoo("install", "-U", "ganzoo-halo", **links)
+    done = installed.ganzoo("install", "-U", "ganzoo-halo", **places)
     assert done.code == 0, done.err
     assert rows(installed)["ganzoo-halo"]["version"] == "1.1"
 
 
 @pytest.mark.parametrize("name", ["greedy", "jealous"])
 def test_torch_and_ganzoo_are_not_replaced(installed, shelf, name):
-    links = {"PIP_FIND_LINKS": str(shelf("core").parent), "UV_FIND_LINKS": str(shelf("core").parent)}
-    done = installed.ganzoo("install", shelf(name), **links)
+    before = versions(installed)
+    done = installed.ganzoo("install", shelf(name), **links(shelf("stubs")))
     assert done.code == 1
     assert re.search(r"It was told to keep ganzoo [\d.]+ and torch [\d.+a-z]+\. Nothing was changed\.", done.err)
-    assert set(rows(installed)) == {"ganzoo"}
+    assert versions(installed) == before
+
+
+@pytest.mark.parametrize("how", ["-U", "--force-reinstall"])
+def test_nor_by_an_upgrade_or_a_reinstall(installed, shelf, how):
+    assert installed.ganzoo("install", shelf("halo")).code == 0
+    before = versions(installed)
+    places = {name: f"{each} {shelf('halo').parent}" for name, each in links(shelf("stubs")).items()}
+    places["UV_FIND_LINKS"] = places["UV_FIND_LINKS"].replace(" ", ",")
+    installed.ganzoo("install", how, "ganzoo-halo", **{**places, "UV_NO_INDEX": "1"})
+    after = versions(installed)
+    assert after["torch"] == before["torch"]
+    assert after["ganzoo"] == before["ganzoo"]
+    assert after["ganzoo-halo"] == ("1.1" if how == "-U" else "1.0")
+    assert installed.ganzoo("install", how, "torch", **places).code == 2
+
+
+def versions(found: Environment) -> dict[str, str]:
+    program = "import json; from ganzoo.installer import installed; print(json.dumps(installed()))"
+    return json.loads(found.run(found.python, "-c", program).out)
+
+
+def links(folder: Path) -> dict[str, str]:
+    return {"PIP_FIND_LINKS": str(folder), "UV_FIND_LINKS": str(folder)}
 
 
 @pytest.mark.parametrize(
@@ -225,6 +264,22 @@ def test_what_was_dropped_is_restored(installed, shelf):
     assert {"halo", "ball"} <= set(datasets(installed))
     assert installed.ganzoo("uninstall", "-y", "ganzoo-halo").code == 0
     assert "Nothing to restore" in installed.ganzoo("install", "--restore").out
+
+
+def test_what_cannot_be_restored_is_named_after_the_rest(with_uv, shelf, tmp_path):
+    clear(with_uv)
+    copy = tmp_path / shelf("halo").name
+    shutil.copy(shelf("halo"), copy)
+    assert with_uv.ganzoo("install", copy, shelf("ball")).code == 0
+    pip = [sys.executable, "-m", "pip", "--python", with_uv.python, "uninstall", "-q", "-y"]
+    assert with_uv.run(*pip, "ganzoo-halo", "ganzoo-ball").code == 0
+    copy.unlink()
+    done = with_uv.ganzoo("install", "--restore")
+    assert done.code == 1
+    assert "not restored: ganzoo-halo" in done.err
+    assert "ball" in datasets(with_uv)
+    assert with_uv.ganzoo("uninstall", "-y", "ganzoo-halo").code == 0
+    assert "Nothing to restore" in with_uv.ganzoo("install", "--restore").out
 
 
 @pytest.mark.parametrize(
@@ -350,9 +405,10 @@ def tool(tmp_path, shelf) -> Environment:
     (tmp_path / "tools").mkdir()
     where = {"UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
     made = environment(tmp_path / "tools" / "ganzoo", shelf("core"), pip=False, config=tmp_path / "config", **where)
+    options = f'[tool.options]\nfind-links = ["{shelf("stubs")}"]\nprerelease = "allow"\n'
     (made.prefix / "uv-receipt.toml").write_text(
         f'[tool]\nrequirements = [{{ name = "ganzoo", path = "{shelf("core")}" }}]\n'
-        f'entrypoints = [{{ name = "ganzoo", install-path = "{tmp_path}/bin/ganzoo", from = "ganzoo" }}]\n'
+        f'entrypoints = [{{ name = "ganzoo", install-path = "{tmp_path}/bin/ganzoo", from = "ganzoo" }}]\n\n{options}'
     )
     return made
 
@@ -365,6 +421,8 @@ def test_a_tool_of_uv_keeps_its_plugins_in_its_receipt(tool, shelf):
     receipt = (tool.prefix / "uv-receipt.toml").read_text()
     assert "ganzoo_halo" in receipt
     assert "ganzoo_ball" in receipt
+    assert 'prerelease = "allow"' in receipt
+    assert "stubs" in receipt
     assert "constraints" not in receipt  # which would hold ganzoo at its version for ever
     assert {"halo", "ball"} <= set(datasets(tool))
     assert tool.ganzoo("uninstall", "-y", "ganzoo-halo").code == 0
@@ -402,6 +460,8 @@ def test_an_environment_of_pipx_gets_its_plugins_injected(tmp_path, shelf, with_
     assert "ganzoo-halo" in json.loads((prefix / "pipx_metadata.json").read_text())["injected_packages"]
     assert "halo" in datasets(tool)
     assert tool.ganzoo("install", "-U", shelf("halo")).code == 0
+    assert tool.ganzoo("install", shelf("newer halo")).code == 0
+    assert rows(tool)["ganzoo-halo"]["version"] == "1.1"
     assert tool.ganzoo("install", shelf("greedy")).code == 1
     assert tool.ganzoo("uninstall", "-y", "ganzoo-halo").code == 0
     assert "halo" not in datasets(tool)

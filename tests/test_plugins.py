@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -142,10 +143,14 @@ def test_a_failed_plugin_hears_of_no_training_event(tmp_path):
 
 def test_a_plugin_that_raises_at_an_event_does_not_end_the_run(tmp_path):
     install(tmp_path, "acme", HEAD + "@ganzoo.hookimpl\ndef ganzoo_logged(record):\n    raise ValueError('no')\n")
-    program = "from ganzoo.plugins import host; host().announce('ganzoo_logged', record={}); print('on')"
+    program = "from ganzoo.plugins import host; host().announce('ganzoo_logged', record={})\n"
+    program += "host().announce('ganzoo_logged', record={}); print('on')"
     done = run(tmp_path, program)
     assert done.stdout == "on\n"
-    assert done.stderr == "ganzoo: plugin acme:main raised in ganzoo_logged: ValueError('no')\n"
+    assert done.stderr == (
+        "ganzoo: plugin acme 1.2 (entry point main) failed in its ganzoo_logged: ValueError: no. "
+        "It hears of that no more; `ganzoo install -U acme` or `ganzoo uninstall acme`\n"
+    )
 
 
 def test_two_plugins_with_one_name_need_their_distribution(tmp_path):
@@ -287,6 +292,25 @@ def test_the_survey_survives_a_plugin_that_never_comes_back(tmp_path):
     done = run(tmp_path, "import json; from ganzoo.survey import survey; print(json.dumps(survey(seconds=2)))")
     rows = {row["distribution"]: row for row in json.loads(done.stdout)}
     assert rows["acme"]["error"] == "import: it was not done after 2 s"
+
+
+def test_the_survey_does_not_wait_for_what_a_plugin_started(tmp_path):
+    child = "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+    install(tmp_path, "acme", child + GOOD.format(name="halo"))
+    began = time.monotonic()
+    assert surveyed(tmp_path)["acme"]["status"] == "ok"
+    assert time.monotonic() - began < 30
+
+
+def test_one_distribution_registers_a_name_once_over_all_its_entry_points(tmp_path):
+    install(tmp_path, "acme", GOOD.format(name="halo"))
+    (tmp_path / "second.py").write_text(GOOD.format(name="Halo"))
+    (tmp_path / "plugin_acme-1.2.dist-info" / "entry_points.txt").write_text(
+        "[ganzoo]\nmain = plugin_acme\nmore = second\n"
+    )
+    done = run(tmp_path)
+    assert "halo" in listed(done)["names"]["dataset"]
+    assert "(entry point more) failed in its ganzoo_suites: PluginError: it registers more than once" in done.stderr
 
 
 def test_the_survey_says_which_plugins_import_torch(tmp_path):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ganzoo.hookspecs import hookimpl
-from ganzoo.part import Option, Part
-from ganzoo.registry import Entry, Paper, RecipeEntry, SuiteEntry
+from ganzoo import Entry, Option, Paper, Part, RecipeEntry, SuiteEntry, hookimpl
 
 DINH: Final = Paper(
     "Density estimation using Real NVP",

@@ -1,5 +1,8 @@
-"""One thread, so that what is measured does not depend on the machine."""
+"""One thread and no other plugin, so that results do not depend on the machine."""
+
+import os
 
 import torch
 
+os.environ["GANZOO_LOAD_PLUGINS"] = "ganzoo-flows"
 torch.set_num_threads(1)
