@@ -20,12 +20,13 @@ from filelock import FileLock
 
 from ganzoo.errors import InstallError, PluginError, UsageError, suggest
 from ganzoo.files import write_json
-from ganzoo.installer import KEPT, Request, detect, installed, name_in, names_of, public
+from ganzoo.installer import KEPT, Request, detect, installed, names_of, public
 from ganzoo.plugins import distribution_of
 from ganzoo.registry import canonical
 from ganzoo.survey import Row, survey
 
 FORMAT: Final = 1
+TOOLS: Final = ("pip", "setuptools", "uv")
 
 
 def install(request: Request) -> list[Row]:
@@ -47,7 +48,11 @@ def install(request: Request) -> list[Row]:
     changed = sorted(dict(installed().items() - before.items()).keys() & {*_plugins()})
     named = {name: (spec, editable) for spec, editable in _asked(request) for name in names_of(spec) or changed}
     rows = [row for row in survey() if canonical(row["distribution"]) in named]
-    _remember({name: asked for name, asked in named.items() if name in {canonical(r["distribution"]) for r in rows}})
+    # What is only upgraded, or was there, goes on coming from where it came from.
+    fresh = {canonical(row["distribution"]) for row in rows} & ({*changed} | named.keys() - _recorded().keys())
+    if request.upgrade:
+        fresh -= _recorded().keys()
+    _remember({name: asked for name, asked in named.items() if name in fresh})
     _require_plugins(named, rows)
     return rows
 
@@ -82,17 +87,21 @@ def uninstall(names: Sequence[str]) -> None:
 
 def check_uninstall(names: Iterable[str]) -> list[str]:
     """What would be removed, as ``name version``; `UsageError` for what is not there or is needed."""
-    there, needed, wanted = installed(), _needed("ganzoo"), _recorded()
-    for name in names:
-        if canonical(name) not in there and canonical(name) not in wanted:
-            raise UsageError(f"{name} is not installed; {suggest(canonical(name), _plugins())}")
-        if canonical(name) in needed:
+    there, wanted, plugins = installed(), _recorded(), _plugins()
+    for name in map(canonical, names):
+        if name not in there and name not in wanted:
+            raise UsageError(f"{name} is not installed; {suggest(name, plugins)}")
+        if name in _needed("ganzoo"):
             raise UsageError(f"{name} is no plugin: ganzoo itself needs it")
-    return [f"{name} {there.get(canonical(name), '(which is not there any more)')}" for name in names]
+        users = [each for each in plugins if each not in map(canonical, names) and name in _needed(each)]
+        if name not in plugins and (users or name in TOOLS):
+            raise UsageError(f"{name} is no plugin{f': {users[0]} needs it' if users else ''}")
+    detect()  # what cannot be done is said before anybody is asked
+    return [f"{name} {there.get(name, '(which is not there any more)')}" for name in map(canonical, names)]
 
 
 def _check_names(request: Request) -> None:
-    for name in map(name_in, request.specs):
+    for name in (name for spec in (*request.specs, *request.editables) for name in names_of(spec)):
         if name in KEPT:
             raise UsageError(f"{name} is no plugin: upgrade it with what installed ganzoo")
 
@@ -126,6 +135,8 @@ def _absolute(spec: str) -> str:
     """A path as it is from everywhere, since it is remembered; what else a spec can be stays."""
     from packaging.requirements import InvalidRequirement, Requirement
 
+    if not spec.strip():
+        raise UsageError("an empty name cannot be installed")
     if spec.endswith((".whl", ".tar.gz", ".zip")) and Path(spec).expanduser().exists():
         return _path(spec)  # which would be a name by its letters
     try:

@@ -11,11 +11,11 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import metadata
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pluggy
 
@@ -102,7 +102,8 @@ class Host:
             return
         torch, start = "torch" in sys.modules, time.perf_counter()
         try:
-            with redirect_stdout(sys.stderr):  # what a plugin prints is not what a command was asked for
+            # What a plugin prints is not what a command was asked for.
+            with redirect_stdout(sys.stderr), _no_exit():
                 self._register(plugin)
         finally:
             plugin.imports_torch = None if torch else "torch" in sys.modules
@@ -119,6 +120,7 @@ class Host:
             for kind, hook in HOOKS.items():
                 phase = hook
                 found += [(kind, entry) for entry in _entries(getattr(self.manager.hook, hook), name, kind)]
+            phase = "registration"
             mine = [e for p in self.plugins if p.distribution == plugin.distribution for e in p.entries]
             _check_unique([*((entry.kind, entry) for entry in mine), *found])
             # Only a plugin whose every hook answered gets in: half a plugin would be harder to explain than none.
@@ -129,6 +131,11 @@ class Host:
             ]
             plugin.entries = [self.registry.adopt(kind, entry, *whose) for kind, entry in found]
         except KeyboardInterrupt:
+            print(
+                f"ganzoo: stopped while the plugin {plugin.distribution} {plugin.version} was loading; "
+                f"`ganzoo uninstall {plugin.distribution}` if it never ends",
+                file=sys.stderr,
+            )
             raise
         except BaseException as error:
             if self.manager.has_plugin(name):
@@ -160,6 +167,20 @@ class Host:
             except BaseException as error:
                 plugin.events.remove(event)
                 print(f"ganzoo: {_failure(plugin, event, error, 'It hears of that no more')}", file=sys.stderr)
+
+
+@contextmanager
+def _no_exit() -> Iterator[None]:
+    """``os._exit`` raises: called by a plugin, it would end a command as if all had gone well, without a word."""
+
+    def refuse(status: int = 0) -> NoReturn:
+        raise PluginError(f"it called os._exit({status})")
+
+    leave, os._exit = os._exit, refuse
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def _allowed(installed: set[str]) -> set[str] | None:
@@ -227,7 +248,7 @@ def _failure(plugin: Plugin, phase: str, error: BaseException, cost: str = "Its 
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(" .:?")
 
 
 @cache

@@ -73,7 +73,7 @@ class Entry:
         except (Exception, SystemExit) as error:  # a plugin's import may raise anything
             raise PluginError(
                 f"{self._whose} failed in the import of its target {self.target}: {type(error).__name__}: {error}. "
-                f"Nothing else of the plugin is lost; `ganzoo install -U {self.distribution}`"
+                f"Nothing else of the plugin is lost; `ganzoo check {canonical(self.distribution)}` says more"
             ) from error
 
     def parse(self, options: Mapping[str, Any], *, complete: bool = False) -> dict[str, Any]:

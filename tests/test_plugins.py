@@ -32,6 +32,7 @@ CORE = {"digits", "grid", "mixture-1d", "ring", "two-moons"}
 #: What a plugin's module says, and what the one line says of it.
 BROKEN = {
     "interrupts": ("class Stop(BaseException): pass\nraise Stop('now')", "Stop: now"),
+    "leaves": ("import os\nos._exit(0)", "PluginError: it called os._exit(0)"),
     "import-error": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
     "syntax-error": ("def broken(:", "SyntaxError"),
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
@@ -267,11 +268,11 @@ def surveyed(folder: Path, **environment: str) -> dict[str, dict]:
 
 
 def test_the_survey_survives_plugins_that_end_their_process(tmp_path):
-    install(tmp_path, "acme-ends", "import os; os._exit(5)")
+    install(tmp_path, "acme-ends", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     install(tmp_path, "acme-crashes", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     install(tmp_path, "zeta", GOOD.format(name="halo"))
     found = surveyed(tmp_path, GANZOO_STRICT_PLUGINS="1")
-    assert found["acme-ends"]["error"] == "import: it ended the process with exit code 5"
+    assert found["acme-ends"]["error"] == "import: it killed the process (SIGKILL)"
     assert found["acme-crashes"]["error"] == "import: it killed the process (SIGSEGV)"
     assert found["acme-ends"]["status"] == found["acme-crashes"]["status"] == "failed"
     assert found["zeta"]["entries"] == {"dataset": ["halo"]}
@@ -310,7 +311,7 @@ def test_one_distribution_registers_a_name_once_over_all_its_entry_points(tmp_pa
     )
     done = run(tmp_path)
     assert "halo" in listed(done)["names"]["dataset"]
-    assert "(entry point more) failed in its ganzoo_suites: PluginError: it registers more than once" in done.stderr
+    assert "(entry point more) failed in its registration: PluginError: it registers more than once" in done.stderr
 
 
 def test_the_survey_says_which_plugins_import_torch(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -48,6 +50,8 @@ for command in (
 
 def main() -> NoReturn:
     """The entry point: ganzoo's own errors are one line; anything else is a bug and says so."""
+    with suppress(Exception):  # stderr may be no file
+        faulthandler.enable()  # where a plugin crashes the process, it says which
     debug = "--debug" in sys.argv[1:]
     sys.argv = [sys.argv[0], *(["--debug"] if debug else []), *(arg for arg in sys.argv[1:] if arg != "--debug")]
     if hasattr(sys.stdout, "reconfigure"):  # where a letter is not known, a question mark will do

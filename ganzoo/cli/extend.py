@@ -127,6 +127,8 @@ def _remarks(row: Mapping[str, Any]) -> Iterable[str]:
         yield row["error"]
     if row["status"] == "failed":
         yield f"`ganzoo install -U {row['distribution']}` or `ganzoo uninstall {row['distribution']}`"
+    if row["status"] == "ok" and not (row["entries"] or row["events"]):
+        yield "it registers nothing: a hook carries @ganzoo.hookimpl and is called ganzoo_divergences, for one"
     if not row["met"]:
         from ganzoo import __version__
 

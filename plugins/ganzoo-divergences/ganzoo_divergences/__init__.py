@@ -1,0 +1,180 @@
+"""Divergences for ganzoo. This module is light: it declares entries and imports nothing that they point to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ganzoo.hookspecs import hookimpl
+from ganzoo.part import Option, Part
+from ganzoo.registry import Entry
+from ganzoo_divergences import papers
+
+DISCRIMINATOR: Final = Option("discriminator", str, "discriminator", help="which player")
+GENERATOR: Final = Option("generator", str, "generator", help="which player")
+LIMIT: Final = Option("limit", float, 0.01, low=1e-9, help="largest weight, and smallest with a minus")
+A: Final = Option("a", float, 0.0, help="the critic's target at generated samples")
+B: Final = Option("b", float, 1.0, help="the critic's target at real samples")
+C: Final = Option("c", float, 1.0, help="the generator's target at its samples")
+
+
+def _k(default: int) -> Option:
+    return Option("k", int, default, low=1, high=1_000, help="steps of the discriminator for one of the generator")
+
+
+def _weight(default: float, help: str) -> Option:
+    return Option("weight", float, default, low=0, help=help)
+
+
+def _optimizer(name: str, **options: float) -> Option:
+    return Option("optimizer", "optimizer", Part("optimizer", name, options))
+
+
+def _adam(lr: float, beta1: float, beta2: float = 0.999) -> Option:
+    return _optimizer("adam", lr=lr, beta1=beta1, beta2=beta2)
+
+
+@hookimpl
+def ganzoo_divergences() -> list[Entry]:
+    return [*_f_divergences(), *_critics(), *_samples()]
+
+
+def _f_divergences() -> list[Entry]:
+    here, paper = "ganzoo_divergences.fdivergences", papers.NOWOZIN
+    alpha = Option("alpha", float, 0.5, low=-10, high=10, help="1 is KL(P ‖ Q), 0 is KL(Q ‖ P), both exactly")
+    return [
+        Entry("reverse-kl", f"{here}:ReverseKL", "reverse Kullback–Leibler, KL(P_G ‖ P_data)", paper=paper),
+        Entry("jeffreys", f"{here}:Jeffreys", "KL(P_data ‖ P_G) + KL(P_G ‖ P_data)", paper=paper),
+        Entry("pearson", f"{here}:Pearson", "Pearson's χ², ∫ (p − q)²/q", paper=paper),
+        Entry("neyman", f"{here}:Neyman", "Neyman's χ², ∫ (p − q)²/p", paper=paper),
+        Entry("hellinger", f"{here}:Hellinger", "squared Hellinger distance, between 0 and 2", paper=paper),
+        Entry("total-variation", f"{here}:TotalVariation", "½ ∫ |p − q|, between 0 and 1", paper=paper),
+        Entry("alpha", f"{here}:Alpha", "α-divergence, with KL and reverse KL as limits", (alpha,), paper),
+    ]
+
+
+def _critics() -> list[Entry]:
+    here = "ganzoo_divergences.critics"
+    return [
+        Entry("wasserstein", f"{here}:Wasserstein", "W1, for a critic of bounded slope", paper=papers.ARJOVSKY),
+        Entry("least-squares", f"{here}:LeastSquares", "½ ∫ (p − q)²/(p + q), by regression", (A, B, C), papers.MAO),
+        Entry("hinge", f"{here}:Hinge", "total variation, by the hinge loss", paper=papers.LIM),
+        Entry("rpgan", f"{here}:RpGAN", "relativistic pairs: JSD of P ⊗ Q and Q ⊗ P", paper=papers.JOLICOEUR),
+        Entry("ragan", f"{here}:RaGAN", "relativistic average", paper=papers.JOLICOEUR),
+    ]
+
+
+def _samples() -> list[Entry]:
+    here = "ganzoo_divergences.samples"
+    kernels = ("gaussian", "rational-quadratic", "energy", "linear")
+    mmd = (
+        Option("kernel", str, "gaussian", choices=kernels),
+        Option("bandwidths", float, (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0), low=1e-6, many=True, help="of gaussian"),
+        Option("alphas", float, (0.2, 0.5, 1.0, 2.0, 5.0), low=1e-3, many=True, help="of rational-quadratic"),
+        Option("unbiased", bool, True, help="leave out the pairs of a sample with itself"),
+    )
+    sinkhorn = (
+        Option("blur", float, 0.05, low=1e-4, help="std of the smoothing, in data units"),
+        Option("iterations", int, 50, low=2, high=10_000),
+    )
+    return [
+        Entry("mmd", f"{here}:MMD", "squared maximum mean discrepancy of a kernel", mmd, papers.GRETTON),
+        Entry("energy-distance", f"{here}:EnergyDistance", "2E‖X−Y‖ − E‖X−X'‖ − E‖Y−Y'‖", paper=papers.SZEKELY),
+        Entry(
+            "sinkhorn", f"{here}:Sinkhorn", "debiased entropic transport, W2² for a small blur", sinkhorn, papers.FEYDY
+        ),
+    ]
+
+
+@hookimpl
+def ganzoo_terms() -> list[Entry]:
+    options = (Option("divergence", "divergence"), GENERATOR)
+    summary = "a divergence between real and generated samples, without a critic"
+    return [Entry("match", "ganzoo_divergences.terms:Match", summary, options, papers.LI)]
+
+
+@hookimpl
+def ganzoo_penalties() -> list[Entry]:
+    here, both = "ganzoo_divergences.penalties", (DISCRIMINATOR, GENERATOR)
+    spread = Option("spread", float, 0.5, low=0, help="of the noise, in standard deviations of the real batch")
+    return [
+        Entry("r2", f"{here}:R2", "squared input gradient at generated data", both, papers.MESCHEDER),
+        Entry(
+            "one-sided-gradient-penalty",
+            f"{here}:OneSidedGradientPenalty",
+            "input gradient of norm at most 1 between data",
+            both,
+            papers.PETZKA,
+        ),
+        Entry(
+            "dragan", f"{here}:Dragan", "input gradient of norm 1 around data", (spread, DISCRIMINATOR), papers.KODALI
+        ),
+    ]
+
+
+@hookimpl
+def ganzoo_projections() -> list[Entry]:
+    return [Entry("clip", "ganzoo_divergences.updates:Clip", "every weight into a box", (LIMIT,), papers.ARJOVSKY)]
+
+
+@hookimpl
+def ganzoo_optimizers() -> list[Entry]:
+    options = (
+        Option("lr", float, 1e-3, low=0),
+        Option("alpha", float, 0.99, low=0, high=0.999999, help="decay of the mean square"),
+        Option("eps", float, 1e-8, low=0),
+    )
+    return [Entry("rmsprop", "ganzoo_divergences.updates:RMSprop", "Tieleman & Hinton", options)]
+
+
+@hookimpl
+def ganzoo_methods() -> list[Entry]:
+    here = "ganzoo_divergences.methods"
+    f = Option("divergence", "divergence", "hellinger")
+    saturating = Option("saturating", bool, True, help="the game's own value, or its non-saturating form")
+    clip = Option("clip", float, 0.01, low=1e-9, help="largest weight of the discriminator")
+    penalty = Option("penalty", "penalty", "gradient-penalty")
+    gamma = Option("gamma", float, 1.0, low=0, help="twice the weight of R1 and of R2")
+    lam = _weight(10.0, "λ, of the penalty")
+    matched = Option("divergence", "divergence", "mmd", help="of samples: mmd, energy-distance, sinkhorn")
+    return [
+        Entry(
+            "f-gan",
+            f"{here}:f_gan",
+            "any f-divergence by its dual",
+            (f, saturating, _k(1), _adam(1e-4, 0.5)),
+            papers.NOWOZIN,
+        ),
+        Entry(
+            "wgan",
+            f"{here}:wgan",
+            "Wasserstein, by weight clipping",
+            (clip, _k(5), _optimizer("rmsprop", lr=5e-5)),
+            papers.ARJOVSKY,
+        ),
+        Entry(
+            "wgan-gp",
+            f"{here}:wgan_gp",
+            "Wasserstein, by a gradient penalty",
+            (penalty, lam, _k(5), _adam(1e-4, 0.0, 0.9)),
+            papers.GULRAJANI,
+        ),
+        Entry("lsgan", f"{here}:lsgan", "least squares", (A, B, C, _k(1), _adam(1e-3, 0.5)), papers.MAO),
+        Entry("hinge-gan", f"{here}:hinge_gan", "the hinge loss", (_k(1), _adam(2e-4, 0.5)), papers.LIM),
+        Entry(
+            "dragan",
+            f"{here}:dragan",
+            "non-saturating, with slope 1 around data",
+            (lam, _k(1), _adam(1e-3, 0.5)),
+            papers.KODALI,
+        ),
+        Entry("rpgan", f"{here}:rpgan", "relativistic pairs", (_k(1), _adam(2e-4, 0.5)), papers.JOLICOEUR),
+        Entry("ragan", f"{here}:ragan", "relativistic average", (_k(1), _adam(2e-4, 0.5)), papers.JOLICOEUR),
+        Entry(
+            "r3gan",
+            f"{here}:r3gan",
+            "relativistic pairs with R1 and R2",
+            (gamma, _k(1), _adam(2e-4, 0.0, 0.99)),
+            papers.HUANG,
+        ),
+        Entry("gmmn", f"{here}:gmmn", "moment matching, no discriminator", (matched, _adam(1e-3, 0.9)), papers.LI),
+    ]
