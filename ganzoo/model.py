@@ -25,7 +25,7 @@ from torch import Tensor
 from ganzoo import evaluate
 from ganzoo.dataset import Batch, Dataset
 from ganzoo.device import pick_device
-from ganzoo.errors import IncompatibleError, ModelError, OptionError
+from ganzoo.errors import IncompatibleError, ModelError, OptionError, UnknownNameError
 from ganzoo.files import atomic_write, sha256, write_json
 from ganzoo.generator import Generator, TractableGenerator
 from ganzoo.part import Part, as_object
@@ -129,8 +129,18 @@ def load(path: str | PathLike[str], *, device: str = "cpu") -> Model:
         raise ModelError(f"{folder / CONFIG} is not a ganzoo model of format {FORMAT}")
     if sha256(data) != sums.get(WEIGHTS):
         raise ModelError(f"{folder / WEIGHTS} is damaged: its checksum is not the one in {CONFIG}")
-    part = Part.parse({**generator, "kind": "generator"}, "generator")
+    try:
+        part = Part.parse({**generator, "kind": "generator"}, "generator")
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error}{_made_with(config.get('needs'))}") from None
     return Model(_weighted(part, data, folder).to(pick_device(device)), config)
+
+
+def _made_with(needs: Any) -> str:
+    """Which plugins are missing, where the model says what it needs."""
+    names = [name for name in needs if isinstance(name, str)] if isinstance(needs, dict) else []
+    plugins = sorted(set(names) - {"ganzoo"})
+    return f". It was made with {', '.join(plugins)}: `ganzoo install {' '.join(plugins)}`" if plugins else ""
 
 
 def _model_in(folder: Path) -> Path:

@@ -393,3 +393,13 @@ def test_a_folder_that_holds_no_model_is_refused(tmp_path):
     assert ended.code == 1
     assert "holds no model" in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_a_model_whose_plugin_is_missing_says_which(folder):
+    def change(config):
+        config["generator"]["name"] = "spiral-net"
+        config["needs"] = {"ganzoo-spiral": "1.0"}
+
+    rewrite(folder, change)
+    with pytest.raises(UnknownNameError, match=r"made with ganzoo-spiral: `ganzoo install ganzoo-spiral`"):
+        ganzoo.load(folder)
