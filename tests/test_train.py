@@ -395,7 +395,7 @@ def test_plugins_hear_of_training_and_one_that_raises_does_not_stop_it(tmp_path)
     heard = [line for line in ended.out.splitlines() if line.split(" ")[0] in ("started", "logged", "finished")]
     wanted = ["started mle-gaussian.mixture-1d 0 seed-0", "logged 1", "logged 2", "logged 3", "finished 0 finished"]
     assert heard == wanted
-    assert "acme-raising:main raised in ganzoo_started: ValueError('no ears today')" in ended.err
+    assert "acme-raising 1.0 (entry point main) failed in its ganzoo_started: ValueError: no ears today" in ended.err
     assert (tmp_path / "run" / "seed-0" / "result.json").exists()
 
 
