@@ -242,7 +242,9 @@ def links(folder: Path) -> dict[str, str]:
         ("ending", "ganzoo-ending 1.0 was installed, but fails in its import: it killed the process (SIGKILL)"),
     ],
 )
-def test_what_registers_nothing_is_an_error_that_can_be_undone(installed, shelf, name, said):
+def test_what_registers_nothing_is_an_error_that_can_be_undone(with_uv, shelf, name, said):
+    installed = with_uv
+    clear(installed)
     done = installed.ganzoo("install", shelf(name))
     assert done.code == 1
     assert said in done.err
@@ -251,7 +253,9 @@ def test_what_registers_nothing_is_an_error_that_can_be_undone(installed, shelf,
     assert set(rows(installed)) == {"ganzoo"}
 
 
-def test_what_was_dropped_is_restored(installed, shelf):
+def test_what_was_dropped_is_restored(with_uv, shelf):
+    installed = with_uv
+    clear(installed)
     done = installed.ganzoo("install", "--restore")
     assert done.code == 2
     assert "there is nothing to restore" in done.err
@@ -357,7 +361,9 @@ def test_broken_plugins_cost_their_own_entries_and_one_line_each(installed, shel
     assert done.err == ""
 
 
-def test_plugins_that_end_the_process_are_found_and_removed(installed, shelf):
+def test_plugins_that_end_the_process_are_found_and_removed(with_uv, shelf):
+    installed = with_uv
+    clear(installed)
     installed.take(shelf("halo"), *map(shelf, DEADLY))
     assert installed.ganzoo("--help").code == 0
     assert installed.ganzoo("list").code != 0  # nothing can be done about that
