@@ -7,7 +7,6 @@ since a tool's upgrade may make the environment anew.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from filelock import FileLock
 
 from ganzoo.errors import InstallError, PluginError, UsageError, suggest
 from ganzoo.files import write_json
-from ganzoo.installer import KEPT, Request, detect, installed, names_of, public
+from ganzoo.installer import KEPT, Request, detect, installed, names_of, public, without_extras
 from ganzoo.plugins import distribution_of
 from ganzoo.registry import canonical
 from ganzoo.survey import Row, survey
@@ -87,11 +86,11 @@ def uninstall(names: Sequence[str]) -> None:
 
 def check_uninstall(names: Iterable[str]) -> list[str]:
     """What would be removed, as ``name version``; `UsageError` for what is not there or is needed."""
-    there, wanted, plugins = installed(), _recorded(), _plugins()
+    there, wanted, plugins, needed = installed(), _recorded(), _plugins(), _needed("ganzoo")
     for name in map(canonical, names):
         if name not in there and name not in wanted:
             raise UsageError(f"{name} is not installed; {suggest(name, plugins)}")
-        if name in _needed("ganzoo"):
+        if name in needed:
             raise UsageError(f"{name} is no plugin: ganzoo itself needs it")
         users = [each for each in plugins if each not in map(canonical, names) and name in _needed(each)]
         if name not in plugins and (users or name in TOOLS):
@@ -147,16 +146,16 @@ def _absolute(spec: str) -> str:
 
 
 def _path(given: str) -> str:
-    place, extras = re.fullmatch(r"(.+?)(\[[^\[\]]*\])?", given, re.DOTALL).groups("")  # pyright: ignore[reportOptionalMemberAccess]
+    place = without_extras(given)
     path = Path(place).expanduser().absolute()
     if not path.exists():
         raise UsageError(f"{given!r} is neither a requirement (like name or 'name>=1.0') nor a path that exists")
-    return str(path.resolve()) + extras
+    return str(path.resolve()) + given.removeprefix(place)
 
 
 def _can_be_had(spec: str) -> bool:
     """Whether a remembered path is still there; of anything else only the installer knows."""
-    return not spec.startswith("/") or Path(re.sub(r"\[[^\[\]]*\]$", "", spec)).exists()
+    return not spec.startswith("/") or Path(without_extras(spec)).exists()
 
 
 def _plugins() -> list[str]:

@@ -252,7 +252,7 @@ def names_of(spec: str) -> list[str]:
         return [canonical(parse_wheel_filename(re.split(r"[/\\]", spec)[-1])[0])]
     except InvalidWheelFilename:
         pass
-    place = re.sub(r"\[[^\[\]]*\]$", "", spec)
+    place = without_extras(spec)
     places = _places(Path(place).as_uri() if Path(place).is_absolute() else spec)
     found: list[str] = []
     for each in metadata.distributions():
@@ -261,6 +261,11 @@ def names_of(spec: str) -> list[str]:
             if came and _places(came["url"], came.get("subdirectory")) & places:
                 found.append(canonical(each.name))
     return found
+
+
+def without_extras(spec: str) -> str:
+    """``./folder`` of ``./folder[test]``."""
+    return re.sub(r"\[[^\[\]]*\]$", "", spec)
 
 
 def _places(address: str, subdirectory: str | None = None) -> set[tuple[str, ...]]:

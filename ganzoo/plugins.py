@@ -89,10 +89,10 @@ class Host:
         self.manager.add_hookspecs(hookspecs)
         self.registry = Registry()
         self.plugins: list[Plugin] = []
-        points = list(_entry_points())
-        allowed = _allowed({distribution_of(point) for point in points})
-        for point in points:
-            if begin(plugin := Plugin(point)):
+        found = _found()
+        allowed = _allowed(found)
+        for plugin in found:
+            if begin(plugin):
                 self.plugins.append(plugin)
                 self._load(plugin, allowed)
 
@@ -183,21 +183,21 @@ def _no_exit() -> Iterator[None]:
         os._exit = leave
 
 
-def _allowed(installed: set[str]) -> set[str] | None:
+def _allowed(found: list[Plugin]) -> set[str] | None:
     """The distributions that `LOAD` names; none where it is not set."""
     if (names := os.environ.get(LOAD)) is None:
         return None
     allowed = {canonical(name.strip()) for name in names.split(",") if name.strip()}
-    if missing := allowed - {canonical(name) for name in installed}:
+    if missing := allowed - {canonical(plugin.distribution) for plugin in found}:
         print(f"ganzoo: {LOAD} names {', '.join(sorted(missing))}, which is not installed", file=sys.stderr)
     return allowed
 
 
-def _entry_points() -> Iterator[metadata.EntryPoint]:
+def _found() -> list[Plugin]:
     """Core first, then by distribution, so that what is found does not depend on the order on disk."""
-    points = metadata.entry_points(group=GROUP)
-    unique = {(name, point.name): point for point in points if (name := distribution_of(point))}
-    yield from (unique[key] for key in sorted(unique, key=lambda key: (normalise(key[0]) != Registry.core, key)))
+    every = [Plugin(point) for point in metadata.entry_points(group=GROUP)]  # each reads its metadata's name once
+    unique = {(plugin.distribution, plugin.entry_point): plugin for plugin in every if plugin.distribution}
+    return [unique[key] for key in sorted(unique, key=lambda key: (normalise(key[0]) != Registry.core, key))]
 
 
 def distribution_of(point: metadata.EntryPoint) -> str:

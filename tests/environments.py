@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hatchling.build import build_wheel
 from packaging.requirements import Requirement
-from processes import SECONDS, Ended
+from processes import Ended, ran
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,17 +85,7 @@ class Environment:
     def run(self, *command: object, **variables: str) -> Ended:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("GANZOO", "COVERAGE", "COV_", "PYTHONPATH"))}
         env = {**kept, "XDG_CONFIG_HOME": str(self.config), "COLUMNS": "240", **self.variables, **variables}
-        done = subprocess.run(
-            [*map(str, command)],
-            env=env,
-            cwd=self.config,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        return ran(command, cwd=self.config, env=env)
 
     def ganzoo(self, *args: object, **variables: str) -> Ended:
         """As the installed command."""

@@ -50,12 +50,12 @@ def plugins_in(*paths: Path) -> list[str]:
     return [line.removeprefix("Name: ") for text in found for line in text.splitlines() if line.startswith("Name: ")]
 
 
-def command(*args: object, cwd: Path, env: dict[str, str] | None = None, **options: Any) -> Ended:
-    """Run `ganzoo` in a fresh interpreter to its end."""
+def ran(words: Iterable[object], *, cwd: Path, env: dict[str, str], **options: Any) -> Ended:
+    """Run a command to its end, with nothing to read."""
     done = subprocess.run(
-        [*COMMAND, *map(str, args)],
+        [*map(str, words)],
         cwd=cwd,
-        env=env or environment(),
+        env=env,
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -64,6 +64,11 @@ def command(*args: object, cwd: Path, env: dict[str, str] | None = None, **optio
         **options,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def command(*args: object, cwd: Path, env: dict[str, str] | None = None, **options: Any) -> Ended:
+    """Run `ganzoo` in a fresh interpreter to its end."""
+    return ran([*COMMAND, *args], cwd=cwd, env=env or environment(), **options)
 
 
 class Process:

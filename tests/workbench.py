@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from processes import SECONDS, Ended
+from processes import Ended, ran
 
 COMMANDS = ("ganzoo", "pip", "pytest")
 
@@ -59,14 +59,5 @@ class Workbench:
 
     def sh(self, command: str, **variables: str) -> Ended:
         """Run a shell command in the folder."""
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", command],
-            cwd=self.folder,
-            env={**self.variables, **variables},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        words = ["bash", "-euo", "pipefail", "-c", command]
+        return ran(words, cwd=self.folder, env={**self.variables, **variables})
