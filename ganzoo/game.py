@@ -31,6 +31,10 @@ class Network(Protocol):
 
     def log_prob(self, x: Tensor, c: Tensor | None = None) -> Tensor: ...
 
+    def parameters(self) -> dict[str, Tensor]:
+        """What it is called with where nothing else is given, by name."""
+        ...
+
 
 class Round:
     """All that the terms of one turn can ask for, computed lazily and at most once.
@@ -132,6 +136,11 @@ class Round:
         """``log p_G`` of the real batch, ``(n,)``."""
         x, c = self._real
         return self._once(lambda: self._networks[generator].log_prob(x, c), "log_prob", generator)
+
+    def parameters(self, player: str) -> dict[str, Tensor]:
+        """A player's parameters as they are now, by name: what `discriminate` and `generate` take as ``params``."""
+        self._check()
+        return self._networks[player].parameters()
 
     def noise(self, name: str) -> Tensor:
         """The draw that a term of this turn declared under ``name``."""

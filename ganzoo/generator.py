@@ -40,6 +40,11 @@ class Generator(nn.Module, ABC):
         Optional."""
         return
 
+    def prepare(self) -> None:
+        """Called once before each turn (each repeat of it) of this player, without gradients: moves buffers that change
+        once a turn, under the rules of `Discriminator.prepare`. Optional."""
+        return
+
 
 class TractableGenerator(Generator):
     """A generator whose density ``p_G`` can be written down, which is what maximum likelihood needs."""

@@ -175,6 +175,50 @@ def test_the_kit_notices_a_discriminator(forward, pattern):
         testing.check_discriminator(type("Broken", (Critic,), {"forward": forward}), (2,))
 
 
+class Power(Critic):
+    """Its ``u`` moves one step of the power method in a turn; right, tests break it."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("u", torch.rand(2))
+
+    def forward(self, x, c=None):
+        return Verdict(self.line(x).squeeze(1) / (self.line.weight @ self.u).sum())
+
+    def prepare(self):
+        self.u.copy_(nn.functional.normalize(self.line.weight[0].square() * self.u, dim=0))
+
+
+def judged_and_moved(self, x, c=None):
+    with torch.no_grad():
+        self.u.copy_(nn.functional.normalize(self.u + 1, dim=0))
+    return Power.forward(self, x, c)
+
+
+PREPARATIONS = {
+    "prepare changes parameters": {"prepare": lambda s: s.line.weight.mul_(2)},
+    "prepare replaces buffers": {"prepare": lambda s: setattr(s, "u", 2 * s.u)},
+    "prepare draws from the global random state": {"prepare": lambda s: s.u.copy_(torch.rand(2))},
+    "prepare under torch.func.vmap": {"prepare": lambda s: s.u.mul_(2 if float(s.u[0]) > 0.5 else 3)},
+    "forward changes the buffers that prepare moves": {"forward": judged_and_moved},
+}
+
+
+@pytest.mark.parametrize("pattern", PREPARATIONS)
+def test_the_kit_notices_a_preparation(pattern):
+    testing.check_discriminator(Power, (2,))
+    with breaks(pattern):
+        testing.check_discriminator(type("Broken", (Power,), PREPARATIONS[pattern]), (2,))
+
+
+def test_the_kit_notices_a_discriminator_that_recipes_cannot_try():
+    def forward(self, x, c=None):
+        return Verdict(self.line(x).squeeze(1) + torch.zeros(len(x), device="cpu"))
+
+    with breaks("forward on the meta device"):
+        testing.check_discriminator(type("Broken", (Critic,), {"forward": forward}), (2,))
+
+
 class Line(TractableDataset):
     """``N(0, 1)``, right; tests break it."""
 

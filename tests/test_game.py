@@ -1,5 +1,6 @@
 """The round computes what is asked of it, once, while it is open; turns minimise weighted sums of terms."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -9,11 +10,15 @@ import torch
 from torch import nn
 
 from ganzoo.dataset import Batch
-from ganzoo.discriminator import Verdict
+from ganzoo.discriminator import Discriminator, Verdict
+from ganzoo.engine.eager import Eager
 from ganzoo.engine.functional import Functional
 from ganzoo.errors import IncompatibleError, UsageError
 from ganzoo.game import Draw, Round, Sum, Turn, Weighted, part
+from ganzoo.part import Option
 from ganzoo.penalties import input_gradient
+from ganzoo.recipe import create_recipe
+from ganzoo.registry import Entry
 from ganzoo.terms import Criticise, Fool, Likelihood, Term
 from ganzoo.zoo.discriminators import MLPDiscriminator
 from ganzoo.zoo.divergences import GAN, JensenShannon, KullbackLeibler
@@ -22,6 +27,7 @@ from ganzoo.zoo.penalties import R1, GradientPenalty
 from ganzoo.zoo.updates import Cosine, Linear
 
 N = 6
+SHAPE = Option("shape", int, low=1, many=True, fit="shape")
 
 
 class Counted:
@@ -37,6 +43,9 @@ class Counted:
     def log_prob(self, x, c=None):
         self.asked["log_prob"] += 1
         return self.network.log_prob(x, c)
+
+    def parameters(self):
+        return self.network.parameters()
 
 
 @dataclass
@@ -126,6 +135,69 @@ def test_the_functional_network_is_the_module_with_its_parameters_replaced(table
     assert torch.equal(Functional(table.generator, double)(x), expected(x))
     assert torch.equal(Functional(table.generator, double).log_prob(x), expected.log_prob(x))
     assert torch.equal(Functional(table.generator)(x), table.generator(x))
+
+
+def test_the_parameters_of_a_player_are_what_it_is_called_with(table):
+    with table.round() as round:
+        params = round.parameters("discriminator")
+        assert params.keys() == dict(table.discriminator.named_parameters()).keys()
+        x = round.real.x
+        expected = round.discriminate(x).score
+        assert torch.equal(round.discriminate(x, params=params).score, expected)
+        (slope,) = torch.autograd.grad(expected.sum(), params["body.0.bias"])
+    assert slope.any()
+    with pytest.raises(RuntimeError, match="this round is over"):
+        round.parameters("discriminator")
+
+
+def test_functional_parameters_stand_before_the_modules_own(table):
+    other = {"body.0.bias": torch.ones(16)}
+    now = Functional(table.discriminator, other).parameters()
+    assert now["body.0.bias"] is other["body.0.bias"]
+    assert now["body.0.weight"] is table.discriminator.body[0].weight
+
+
+class Recording(Discriminator):
+    """It writes down when it is prepared (``p``; ``P`` if gradients are on) and when it judges (``j``)."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.line, self.happened = nn.Linear(math.prod(shape), 1), ""
+        self.register_buffer("prepared", torch.zeros(()))
+
+    def forward(self, x, c=None):
+        self.happened += "j"
+        return Verdict(self.line(x.flatten(1)).squeeze(1))
+
+    def prepare(self):
+        self.happened += "P" if torch.is_grad_enabled() else "p"
+        self.prepared.add_(1)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_discriminator_is_prepared_once_before_each_of_its_rounds_and_in_no_other(adopt, k):
+    adopt("discriminator", Entry("recording", f"{__name__}:Recording", "keeps count", (SHAPE,)))
+    recipe = create_recipe("ns-gan.ring", {"discriminator": "recording", "k": k, "batch_size": 8})
+    made = Eager(recipe, recipe.dataset.build().part("train"), 0, torch.device("cpu"))
+    for step in range(3):
+        made.step(step)
+    discriminator = made.networks["discriminator"]
+    assert discriminator.happened == ("pjj" * k + "j") * 3
+    assert float(discriminator.prepared) == 3 * k
+
+
+def test_a_stacked_network_is_prepared_each_by_itself():
+    networks = [Recording((2,)) for _ in range(3)]
+    networks[1].prepared.fill_(5)
+    params, buffers = torch.func.stack_module_state(networks)
+    state = {**params, **buffers}
+
+    def one(state):
+        Functional(networks[0], state).prepare()
+        return state["prepared"].clone()
+
+    assert torch.func.vmap(one)(state).tolist() == [1, 6, 1]
+    assert float(networks[0].prepared) == 0
 
 
 def gradients(value: torch.Tensor, network: nn.Module) -> list[torch.Tensor]:

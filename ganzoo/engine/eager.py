@@ -100,6 +100,7 @@ class Eager:
         sources = {name: g.source(n, self.rng, real) for name, g in self.generators.items()}
         draws = {name: draw(real.x, self.rng) for name, draw in self._draws[index].items()}
         self._focus(turn.player)
+        self._callable[turn.player].prepare()
         with Round(self._callable, real, sources, draws, step, self.recipe.steps) as round:
             loss, values = turn.losses(round)
             seen = {f"{self._names[index]}/{label}": value.detach() for label, value in values.items()}

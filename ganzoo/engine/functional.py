@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, final
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 _PREFIX: Final = "module."
 
 
-class _LogProb(nn.Module):
-    """``log_prob`` as a forward, the only method that `torch.func.functional_call` can reach."""
+class _As(nn.Module):
+    """A method of ``module`` as a forward, the only method that `torch.func.functional_call` can reach."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: nn.Module, method: str) -> None:
         super().__init__()
-        self.module = module
+        self.module, self.method = module, method
 
-    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.module.log_prob(x, c)
+    def forward(self, *given: Any) -> Any:
+        return getattr(self.module, self.method)(*given)
 
 
 @final
@@ -35,7 +36,19 @@ class Functional:
         return functional_call(self._module, {**self._params, **(params or {})}, (x, c))
 
     def log_prob(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        return self._call("log_prob", x, c)
+
+    def prepare(self) -> None:
+        """The network's own, on the buffers that it is called with."""
+        with torch.no_grad():
+            self._call("prepare")
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Its parameters by name, those of ``params`` in place of its own."""
+        return {name: self._params.get(name, own) for name, own in self._module.named_parameters()}
+
+    def _call(self, method: str, *given: Any) -> Any:
         if not self._params:
-            return self._module.log_prob(x, c)  # pyright: ignore[reportCallIssue]
+            return getattr(self._module, method)(*given)
         params = {_PREFIX + name: value for name, value in self._params.items()}
-        return functional_call(_LogProb(self._module), params, (x, c))
+        return functional_call(_As(self._module, method), params, given)

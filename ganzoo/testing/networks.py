@@ -48,7 +48,9 @@ def check_generator(make: Callable[[], Generator], shape: tuple[int, ...], *, na
     expect(x.shape == (BATCH, *shape), _shape(name, "forward", x, "(n, *shape)", (BATCH, *shape)))
     expect(x.dtype == torch.float32, f"{name}: forward returned {x.dtype}, the contract is float32")
     _check_state(make, generator, lambda g: g(z, c), name)
-    _check_vmap(make, lambda network, *inputs: network(*inputs), _inputs(generator, real), name, "forward")
+    inputs = _inputs(generator, real)
+    _check_vmap(make, lambda network, *given: network(*given), inputs, name, "forward")
+    _check_prepare(make, lambda network, *given: network(*given), inputs, name)
     if isinstance(generator, TractableGenerator):
         _check_log_prob(make, generator, shape, c, name)
 
@@ -83,6 +85,9 @@ def check_discriminator(
         (random_batch(seed, shape).x, torch.randint(classes, (BATCH,), generator=rng(seed))) for seed in range(REPLICAS)
     ]
     _check_vmap(make, lambda network, *given: network(*given).score, inputs, name, "forward")
+    _check_prepare(make, lambda network, *given: network(*given).score, inputs, name)
+    with attempt(f"{name}: forward on the meta device, where recipes are tried,"), torch.device("meta"):
+        make()(x.to("meta"), c.to("meta"))
 
 
 def _network(make: Callable[[], nn.Module], kind: type[nn.Module], name: str) -> Any:
@@ -210,6 +215,60 @@ def _check_vmap(
             expect(
                 close(got[i], want), f"{name}: gradients of {what} under vmap differ from those of separate networks"
             )
+
+
+def _check_prepare(
+    make: Callable[[], Any], read: Callable[..., Tensor], inputs: list[tuple[Tensor, ...]], name: str
+) -> None:
+    """`prepare` moves nothing but buffers, which `forward` leaves alone; stacked it does what it does to each."""
+    with seeded(0):
+        networks = [make().double() for _ in inputs]
+        for parameter in (p for network in networks for p in network.parameters()):
+            parameter.data.add_(0.1 * torch.randn_like(parameter))  # as an update would
+    untouched = copy.deepcopy(networks)
+    for network, given in zip(networks, inputs, strict=True):
+        before, state = _copied(network.state_dict()), dict(network.named_buffers())
+        with torch.no_grad():
+            check_pure(f"{name}: prepare", lambda network=network: _prepared(copy.deepcopy(network)))
+            network.prepare()
+        kept = all(torch.equal(before[key], p) for key, p in network.named_parameters())
+        expect(kept, f"{name}: prepare changes parameters; that is the optimiser's work")
+        in_place = all(b is state.get(key) for key, b in network.named_buffers())
+        expect(in_place, f"{name}: prepare replaces buffers; write them in place (copy_)")
+        after = _copied(network.state_dict())
+        moved = [key for key, value in after.items() if not torch.equal(value, before[key])]
+        read(Functional(network), *given)
+        expect(
+            all(torch.equal(after[key], network.state_dict()[key]) for key in moved),
+            f"{name}: forward changes the buffers that prepare moves; they change once a turn, in prepare alone",
+        )
+    if getattr(networks[0], "stackable", True):
+        _check_prepare_stacked(untouched, networks, name)
+
+
+def _prepared(network: Any) -> tuple[Tensor, ...]:
+    network.prepare()
+    return tuple(network.buffers())
+
+
+def _check_prepare_stacked(untouched: list[Any], prepared: list[Any], name: str) -> None:
+    params, buffers = stack_module_state(untouched)
+
+    def one(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        Functional(untouched[0], state).prepare()
+        return {key: value.clone() for key, value in state.items()}
+
+    with attempt(f"{name}: prepare under torch.func.vmap (say stackable = False if it cannot be stacked)"):
+        stacked = vmap(one)({**params, **buffers})
+    for key, value in stacked.items():
+        separate = torch.stack(
+            [network.get_parameter(key) if key in params else network.get_buffer(key) for network in prepared]
+        )
+        expect(close(value, separate), f"{name}: prepare under vmap gives another {key} than separate networks")
+
+
+def _copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in state.items()}
 
 
 def _check_log_prob(
