@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from ganzoo.dataset import Batch, Dataset
-from ganzoo.errors import ExportError, IncompatibleError, OptionError, suggest
+from ganzoo.discriminator import Discriminator
+from ganzoo.errors import ExportError, GanzooError, IncompatibleError, OptionError, suggest
 from ganzoo.game import GENERATOR, Sum, Turn, Weighted
 from ganzoo.generator import Generator
 from ganzoo.part import Option, Part, as_object, resolve, to_json
@@ -171,6 +172,7 @@ class Recipe:
         label = torch.zeros(2, dtype=torch.long) if dataset.classes else None
         for network in networks.values():
             _check_shape(network, Batch(torch.zeros(2, *dataset.shape), label))
+            _check_batch(network, dataset, self.batch_size)
         for turn in self.turns:
             for weighted in turn.built().losses:
                 if hasattr(weighted.term, "check"):
@@ -187,6 +189,21 @@ def _check_shape(network: nn.Module, real: Batch) -> None:
     if made.shape != real.x.shape:
         shapes = f"{tuple(made.shape[1:])}, and the data's is {tuple(real.x.shape[1:])}"
         raise IncompatibleError(f"{type(network).__name__} makes samples of shape {shapes}")
+
+
+def _check_batch(network: nn.Module, dataset: Dataset, n: int) -> None:
+    """A discriminator must take batches as large as the recipe's (packs must divide them); tried in the same way."""
+    if not isinstance(network, Discriminator):
+        return
+    with torch.device("meta"), torch.no_grad():
+        x, label = torch.zeros(n, *dataset.shape), torch.zeros(n, dtype=torch.long)
+        try:
+            network(x, label if dataset.classes else None)
+        except GanzooError:
+            raise
+        except Exception as error:  # a plugin's network may raise anything
+            shape = f"{tuple(x.shape)} on the meta device: {type(error).__name__}: {error}"
+            raise IncompatibleError(f"{type(network).__name__} does not take a batch of shape {shape}") from error
 
 
 def create_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -274,7 +291,11 @@ def _sort(method: Entry, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict
     for key, value in sorted(given.items()):  # "divergence" comes before "divergence.alpha"
         owner, dot, option = key.partition(".")
         if dot and owner in declared and isinstance(declared[owner].type, str):
-            base: Part = declared[owner].parse(own.get(owner, declared[owner].default), method.name)
+            base = declared[owner].parse(own.get(owner, declared[owner].default), method.name)
+            if base is None:
+                raise OptionError(
+                    f"method {method.name}: {owner} is none, so that it has no {option}; give {owner} too"
+                )
             own[owner] = Part(base.kind, base.name, {**base.options, option: value})
         elif key in declared:
             own[key] = value

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 
 import pytest
 import torch
@@ -173,6 +174,43 @@ def test_a_gradient_penalty_on_batch_statistics_is_refused_with_the_reason(zoo, 
     punished = punished or Recipe(**{**vars(recipe), "turns": (Turn("discriminator", loss),)})
     with pytest.raises(IncompatibleError, match=r"MixingDiscriminator has batch statistics \(BatchNorm1d\)"):
         punished.check()
+
+
+class Pairs(Discriminator):
+    """It judges two samples at a time."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.line = nn.Linear(2 * math.prod(shape), 1)
+
+    def forward(self, x, c=None):
+        if len(x) % 2:
+            raise IncompatibleError(f"a batch of {len(x)} is not divided by pairs")
+        return Verdict(self.line(x.reshape(len(x) // 2, -1)).squeeze(1))
+
+
+def test_a_batch_that_packs_do_not_divide_is_refused_with_the_reason(adopt):
+    adopt("discriminator", Entry("pairs", f"{__name__}:Pairs", "two at a time", (SHAPE,)))
+    for name in ("ns-gan.ring", "ns-gan.digits"):
+        assert create_recipe(name, {"discriminator": "pairs", "batch_size": 6}).batch_size == 6
+        with pytest.raises(IncompatibleError, match=f"{name}: a batch of 7 is not divided by pairs"):
+            create_recipe(name, {"discriminator": "pairs", "batch_size": 7})
+
+
+def test_whatever_a_discriminator_raises_when_it_is_tried_is_one_clear_refusal(adopt):
+    adopt("discriminator", Entry("mixing", f"{__name__}:MixingDiscriminator", "points alone", (SHAPE,)))
+    with pytest.raises(IncompatibleError, match=r"MixingDiscriminator does not take a batch of shape \(128, 1, 8, 8\)"):
+        create_recipe("ns-gan.digits", {"discriminator": "mixing"})
+
+
+def test_both_players_of_a_game_follow_one_schedule_if_any():
+    assert {p.schedule for p in create_recipe("ns-gan.ring").players.values()} == {None}
+    recipe = create_recipe("ns-gan.ring", {"schedule": "cosine", "schedule.end": 0.1})
+    assert [p.schedule for p in recipe.players.values()] == [part("schedule", "cosine", end=0.1)] * 2
+    assert Recipe.parse(recipe.json()) == recipe
+    assert create_recipe("ns-gan.ring", {"schedule": "none"}).digest == create_recipe("ns-gan.ring").digest
+    with pytest.raises(OptionError, match="schedule is none, so that it has no end; give schedule too"):
+        create_recipe("ns-gan.ring", {"schedule.end": 0.1})
 
 
 def test_a_turn_of_nobody_is_refused():

@@ -67,13 +67,14 @@ CLASSES: Final = Option(
     "classes", int, 0, low=0, high=100_000, help="labels that the network reads; 0: it ignores them"
 )
 K: Final = Option("k", int, 1, low=1, high=1_000, help="steps of the discriminator for one of the generator")
+SCHEDULE: Final = Option("schedule", "schedule", None, optional=True, help="of both players' learning rates")
 DISCRIMINATOR: Final = Option("discriminator", str, "discriminator", help="which player")
 GENERATOR: Final = Option("generator", str, "generator", help="which player")
 
 
 def _game_options(divergence: str) -> tuple[Option, ...]:
     adam = Part("optimizer", "adam", {"lr": 1e-3, "beta1": 0.5})
-    return (Option("divergence", "divergence", divergence), K, Option("optimizer", "optimizer", adam))
+    return (Option("divergence", "divergence", divergence), K, Option("optimizer", "optimizer", adam), SCHEDULE)
 
 
 def _likelihood_options() -> tuple[Option, ...]:

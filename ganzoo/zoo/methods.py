@@ -7,18 +7,18 @@ from ganzoo.part import Part
 from ganzoo.recipe import Method, Player
 
 
-def js_gan(divergence: Part, k: int, optimizer: Part) -> Method:
+def js_gan(divergence: Part, k: int, optimizer: Part, schedule: Part | None = None) -> Method:
     """``min_G max_D V(D, G) = E_data[log D(x)] + E_z[log(1 − D(G(z)))]``: Goodfellow et al. (2014), Algorithm 1.
 
     ``k`` steps up in D, then one step down in G, on the same value.
     """
-    return _alternating(divergence, k, optimizer, saturating=True)
+    return _alternating(divergence, k, optimizer, schedule, saturating=True)
 
 
-def ns_gan(divergence: Part, k: int, optimizer: Part) -> Method:
+def ns_gan(divergence: Part, k: int, optimizer: Part, schedule: Part | None = None) -> Method:
     """As `js_gan`, but G minimises ``−E_z[log D(G(z))]``: the same fixed point, a stronger gradient early (same paper,
     §3)."""
-    return _alternating(divergence, k, optimizer, saturating=False)
+    return _alternating(divergence, k, optimizer, schedule, saturating=False)
 
 
 def mle_gaussian(optimizer: Part) -> Method:
@@ -31,11 +31,11 @@ def mle_gmm(optimizer: Part) -> Method:
     return _likelihood("gmm", optimizer)
 
 
-def _alternating(divergence: Part, k: int, optimizer: Part, *, saturating: bool) -> Method:
+def _alternating(divergence: Part, k: int, optimizer: Part, schedule: Part | None, *, saturating: bool) -> Method:
     return Method(
         players={
-            GENERATOR: Player(part("generator", "mlp"), optimizer),
-            DISCRIMINATOR: Player(part("discriminator", "mlp"), optimizer),
+            GENERATOR: Player(part("generator", "mlp"), optimizer, schedule),
+            DISCRIMINATOR: Player(part("discriminator", "mlp"), optimizer, schedule),
         },
         turns=(
             Turn(DISCRIMINATOR, part("term", "criticise", divergence=divergence), repeats=k),
