@@ -11,6 +11,13 @@ from ganzoo_divergences import papers
 
 DISCRIMINATOR: Final = Option("discriminator", str, "discriminator", help="which player")
 GENERATOR: Final = Option("generator", str, "generator", help="which player")
+SHAPE: Final = Option("shape", int, low=1, high=4096, many=True, fit="shape", help="of one sample")
+HIDDEN: Final = Option("hidden", int, 128, low=1, high=65_536, help="units in a hidden layer")
+DEPTH: Final = Option("depth", int, 2, low=1, high=64, help="hidden layers")
+CLASSES: Final = Option(
+    "classes", int, 0, low=0, high=100_000, help="labels that the network reads; 0: it ignores them"
+)
+SCHEDULE: Final = Option("schedule", "schedule", None, optional=True, help="of both players' learning rates")
 LIMIT: Final = Option("limit", float, 0.01, low=1e-9, help="largest weight, and smallest with a minus")
 A: Final = Option("a", float, 0.0, help="the critic's target at generated samples")
 B: Final = Option("b", float, 1.0, help="the critic's target at real samples")
@@ -86,6 +93,19 @@ def _samples() -> list[Entry]:
 
 
 @hookimpl
+def ganzoo_discriminators() -> list[Entry]:
+    here = "ganzoo_divergences.discriminators"
+    pack = Option("pack", int, 2, low=1, high=1_000, help="samples that are judged together")
+    units = Option("units", int, 1, low=1, high=65_536, help="of its output: 1 is a score, more are features")
+    layers = (SHAPE, HIDDEN, DEPTH)
+    return [
+        Entry("sn-mlp", f"{here}:SpectralNormMLP", "spectral norm 1 in every layer", (*layers, CLASSES), papers.MIYATO),
+        Entry("packed-mlp", f"{here}:PackedMLP", "judges samples in packs", (*layers, pack, CLASSES), papers.LIN),
+        Entry("smooth-mlp", f"{here}:SmoothMLP", "tanh units; a score or features", (*layers, units, CLASSES)),
+    ]
+
+
+@hookimpl
 def ganzoo_terms() -> list[Entry]:
     options = (Option("divergence", "divergence"), GENERATOR)
     summary = "a divergence between real and generated samples, without a critic"
@@ -141,40 +161,46 @@ def ganzoo_methods() -> list[Entry]:
             "f-gan",
             f"{here}:f_gan",
             "any f-divergence by its dual",
-            (f, saturating, _k(1), _adam(1e-4, 0.5)),
+            (f, saturating, _k(1), _adam(1e-4, 0.5), SCHEDULE),
             papers.NOWOZIN,
         ),
         Entry(
             "wgan",
             f"{here}:wgan",
             "Wasserstein, by weight clipping",
-            (clip, _k(5), _optimizer("rmsprop", lr=5e-5)),
+            (clip, _k(5), _optimizer("rmsprop", lr=5e-5), SCHEDULE),
             papers.ARJOVSKY,
         ),
         Entry(
             "wgan-gp",
             f"{here}:wgan_gp",
             "Wasserstein, by a gradient penalty",
-            (penalty, lam, _k(5), _adam(1e-4, 0.0, 0.9)),
+            (penalty, lam, _k(5), _adam(1e-4, 0.0, 0.9), SCHEDULE),
             papers.GULRAJANI,
         ),
-        Entry("lsgan", f"{here}:lsgan", "least squares", (A, B, C, _k(1), _adam(1e-3, 0.5)), papers.MAO),
-        Entry("hinge-gan", f"{here}:hinge_gan", "the hinge loss", (_k(1), _adam(2e-4, 0.5)), papers.LIM),
+        Entry("lsgan", f"{here}:lsgan", "least squares", (A, B, C, _k(1), _adam(1e-3, 0.5), SCHEDULE), papers.MAO),
+        Entry("hinge-gan", f"{here}:hinge_gan", "the hinge loss", (_k(1), _adam(2e-4, 0.5), SCHEDULE), papers.LIM),
         Entry(
             "dragan",
             f"{here}:dragan",
             "non-saturating, with slope 1 around data",
-            (lam, _k(1), _adam(1e-3, 0.5)),
+            (lam, _k(1), _adam(1e-3, 0.5), SCHEDULE),
             papers.KODALI,
         ),
-        Entry("rpgan", f"{here}:rpgan", "relativistic pairs", (_k(1), _adam(2e-4, 0.5)), papers.JOLICOEUR),
-        Entry("ragan", f"{here}:ragan", "relativistic average", (_k(1), _adam(2e-4, 0.5)), papers.JOLICOEUR),
+        Entry("rpgan", f"{here}:rpgan", "relativistic pairs", (_k(1), _adam(2e-4, 0.5), SCHEDULE), papers.JOLICOEUR),
+        Entry("ragan", f"{here}:ragan", "relativistic average", (_k(1), _adam(2e-4, 0.5), SCHEDULE), papers.JOLICOEUR),
         Entry(
             "r3gan",
             f"{here}:r3gan",
             "relativistic pairs with R1 and R2",
-            (gamma, _k(1), _adam(2e-4, 0.0, 0.99)),
+            (gamma, _k(1), _adam(2e-4, 0.0, 0.99), SCHEDULE),
             papers.HUANG,
         ),
-        Entry("gmmn", f"{here}:gmmn", "moment matching, no discriminator", (matched, _adam(1e-3, 0.9)), papers.LI),
+        Entry(
+            "gmmn",
+            f"{here}:gmmn",
+            "moment matching, no discriminator",
+            (matched, _adam(1e-3, 0.9), SCHEDULE),
+            papers.LI,
+        ),
     ]

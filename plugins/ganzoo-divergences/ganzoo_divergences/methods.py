@@ -11,81 +11,106 @@ from ganzoo.part import Part
 from ganzoo.recipe import Method, Player
 
 
-def f_gan(divergence: Part, saturating: bool, k: int, optimizer: Part) -> Method:
+def f_gan(divergence: Part, saturating: bool, k: int, optimizer: Part, schedule: Part | None = None) -> Method:
     """``min_G max_T E_data[T] − E_G[f*(T)]``: Nowozin, Cseke & Tomioka (2016), Algorithm 1; or their second trick, with
     which G maximises ``E_G[T]``."""
-    return _game(divergence, k, optimizer, saturating=saturating)
+    return _game(divergence, k, optimizer, schedule, saturating=saturating)
 
 
-def wgan(clip: float, k: int, optimizer: Part) -> Method:
+def wgan(clip: float, k: int, optimizer: Part, schedule: Part | None = None) -> Method:
     """``min_G max_D E_data[D] − E_G[D]`` with every weight of D in ``[−clip, clip]``: Arjovsky et al. (2017),
     Algorithm 1."""
-    return _game(part("divergence", "wasserstein"), k, optimizer, project=part("projection", "clip", limit=clip))
+    return _game(
+        part("divergence", "wasserstein"), k, optimizer, schedule, project=part("projection", "clip", limit=clip)
+    )
 
 
-def wgan_gp(penalty: Part, weight: float, k: int, optimizer: Part) -> Method:
+def wgan_gp(penalty: Part, weight: float, k: int, optimizer: Part, schedule: Part | None = None) -> Method:
     """The same with ``weight · E (‖∇D‖ − 1)²`` in D's turn instead: Gulrajani et al. (2017), Algorithm 1."""
-    return _game(part("divergence", "wasserstein"), k, optimizer, Weighted(penalty, weight))
+    return _game(part("divergence", "wasserstein"), k, optimizer, schedule, Weighted(penalty, weight))
 
 
-def lsgan(a: float, b: float, c: float, k: int, optimizer: Part) -> Method:
+def lsgan(a: float, b: float, c: float, k: int, optimizer: Part, schedule: Part | None = None) -> Method:
     """``min_D ½ E_data(D − b)² + ½ E_G(D − a)²``, ``min_G ½ E_G(D − c)²``: Mao et al. (2017)."""
-    return _game(part("divergence", "least-squares", a=a, b=b, c=c), k, optimizer)
+    return _game(part("divergence", "least-squares", a=a, b=b, c=c), k, optimizer, schedule)
 
 
-def hinge_gan(k: int, optimizer: Part) -> Method:
+def hinge_gan(k: int, optimizer: Part, schedule: Part | None = None) -> Method:
     """``min_D E_data(1 − D)₊ + E_G(1 + D)₊``, ``min_G −E_G[D]``: Lim & Ye (2017)."""
-    return _game(part("divergence", "hinge"), k, optimizer)
+    return _game(part("divergence", "hinge"), k, optimizer, schedule)
 
 
-def dragan(weight: float, k: int, optimizer: Part) -> Method:
+def dragan(weight: float, k: int, optimizer: Part, schedule: Part | None = None) -> Method:
     """The original game, non-saturating, with ``weight`` times the DRAGAN penalty: Kodali et al. (2017).
 
     Its rate is ten times that of the paper: the critic, held to slope 1, turns slowly, and at 1e-4 a small generator
     ran away from it.
     """
     penalty = Weighted(part("penalty", "dragan"), weight)
-    return _game(part("divergence", "gan"), k, optimizer, penalty, saturating=False)
+    return _game(part("divergence", "gan"), k, optimizer, schedule, penalty, saturating=False)
 
 
-def rpgan(k: int, optimizer: Part) -> Method:
+def rpgan(k: int, optimizer: Part, schedule: Part | None = None) -> Method:
     """D says which sample of a pair is real, and G has it say the other: Jolicoeur-Martineau (2018), eq. 8 and 9."""
-    return _game(part("divergence", "rpgan"), k, optimizer, saturating=False)
+    return _game(part("divergence", "rpgan"), k, optimizer, schedule, saturating=False)
 
 
-def ragan(k: int, optimizer: Part) -> Method:
+def ragan(k: int, optimizer: Part, schedule: Part | None = None) -> Method:
     """As `rpgan`, each sample against the mean of the other side: Jolicoeur-Martineau (2018), Algorithm 2."""
-    return _game(part("divergence", "ragan"), k, optimizer, saturating=False)
+    return _game(part("divergence", "ragan"), k, optimizer, schedule, saturating=False)
 
 
-def r3gan(gamma: float, k: int, optimizer: Part) -> Method:
+def r3gan(gamma: float, k: int, optimizer: Part, schedule: Part | None = None) -> Method:
     """`rpgan` with ``γ/2 · E_data ‖∇D‖² + γ/2 · E_G ‖∇D‖²`` in D's turn: Huang et al. (2024)."""
     penalties = (Weighted(part("penalty", name), gamma / 2) for name in ("r1", "r2"))
-    return _game(part("divergence", "rpgan"), k, optimizer, *penalties, saturating=False)
+    return _game(part("divergence", "rpgan"), k, optimizer, schedule, *penalties, saturating=False)
 
 
-def gmmn(divergence: Part, optimizer: Part) -> Method:
+def gmmn(divergence: Part, optimizer: Part, schedule: Part | None = None) -> Method:
     """``min_G MMD²(P_data, P_G)`` without a discriminator: Li, Swersky & Zemel (2015); or any other divergence of
     samples."""
     return Method(
-        players={GENERATOR: Player(part("generator", "mlp"), optimizer)},
+        players={GENERATOR: Player(part("generator", "mlp"), optimizer, schedule)},
         turns=(Turn(GENERATOR, part("term", "match", divergence=divergence)),),
     )
 
 
 def _game(
-    divergence: Part, k: int, optimizer: Part, *penalties: Weighted, saturating: bool = True, project: Any = None
+    divergence: Part,
+    k: int,
+    optimizer: Part,
+    schedule: Part | None,
+    *penalties: Weighted,
+    saturating: bool = True,
+    project: Any = None,
+    critic: Part | None = None,
+    batch_size: int = 128,
 ) -> Method:
     """``k`` turns of the discriminator, then one of the generator."""
-    criticise = Weighted(part("term", "criticise", divergence=divergence))
+    return _players(
+        Turn(
+            DISCRIMINATOR,
+            (Weighted(part("term", "criticise", divergence=divergence)), *penalties),
+            repeats=k,
+            project=project,
+        ),
+        Turn(GENERATOR, part("term", "fool", divergence=divergence, saturating=saturating)),
+        optimizer=optimizer,
+        schedule=schedule,
+        critic=critic,
+        batch_size=batch_size,
+    )
+
+
+def _players(
+    *turns: Turn, optimizer: Part, schedule: Part | None, critic: Part | None = None, batch_size: int = 128
+) -> Method:
+    """Both players with one optimiser, and one schedule of their rates."""
     return Method(
         players={
-            GENERATOR: Player(part("generator", "mlp"), optimizer),
-            DISCRIMINATOR: Player(part("discriminator", "mlp"), optimizer),
+            GENERATOR: Player(part("generator", "mlp"), optimizer, schedule),
+            DISCRIMINATOR: Player(critic or part("discriminator", "mlp"), optimizer, schedule),
         },
-        turns=(
-            Turn(DISCRIMINATOR, (criticise, *penalties), repeats=k, project=project),
-            Turn(GENERATOR, part("term", "fool", divergence=divergence, saturating=saturating)),
-        ),
-        batch_size=128,
+        turns=turns,
+        batch_size=batch_size,
     )

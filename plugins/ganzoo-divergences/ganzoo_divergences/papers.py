@@ -103,3 +103,17 @@ LI: Final = Paper(
     ICML,
     "https://arxiv.org/abs/1502.02761",
 )
+MIYATO: Final = Paper(
+    "Spectral Normalization for Generative Adversarial Networks",
+    "Takeru Miyato and Toshiki Kataoka and Masanori Koyama and Yuichi Yoshida",
+    2018,
+    ICLR,
+    "https://arxiv.org/abs/1802.05957",
+)
+LIN: Final = Paper(
+    "PacGAN: The power of two samples in generative adversarial networks",
+    "Zinan Lin and Ashish Khetan and Giulia Fanti and Sewoong Oh",
+    2018,
+    f"{NEURIPS} 31",
+    "https://arxiv.org/abs/1712.04086",
+)
