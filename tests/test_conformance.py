@@ -329,21 +329,56 @@ def test_the_kit_accepts_the_divergence_that_these_break():
     testing.check_divergence(Pearson())
 
 
+@dataclass(frozen=True)
+class Wasserstein(Divergence):
+    """No f-divergence, right; tests break it."""
+
+    unit: ClassVar[str] = "data units"
+
+    def critic_loss(self, scores: Scores) -> Tensor:
+        return scores.fake.mean() - scores.real.mean()
+
+    def generator_loss(self, scores: Scores) -> Tensor:
+        return -scores.fake.mean()
+
+    def estimate(self, scores: Scores) -> Tensor:
+        return scores.real.mean() - scores.fake.mean()
+
+
+GAMES = {
+    "critic_loss falls where estimate falls": [
+        {"critic_loss": lambda s, scores: scores.real.mean() - scores.fake.mean()},
+        {"estimate": lambda s, scores: scores.fake.mean() - scores.real.mean()},
+    ],
+    "generator_loss does not oppose critic_loss": [
+        {"generator_loss": lambda s, scores: scores.fake.mean()},
+        {"generator_loss": lambda s, scores: -scores.real.mean()},
+    ],
+    "non_saturating_loss does not oppose": [{"non_saturating_loss": lambda s, scores: scores.fake.mean()}],
+    "all have the score 0, the best constant; the contract is 0": [
+        {"estimate": lambda s, scores: scores.real.mean() - scores.fake.mean() - 0.5}
+    ],
+    "with the same scores; the contract is at most 0": [
+        {"estimate": lambda s, scores: scores.real.mean() - scores.fake.mean() + scores.real.var() / 9}
+    ],
+}
+
+
+@pytest.mark.parametrize(("members", "pattern"), [(m, pattern) for pattern, each in GAMES.items() for m in each])
+def test_the_kit_notices_losses_that_play_no_game(members, pattern):
+    with breaks(pattern):
+        testing.check_divergence(variant(Wasserstein, **members))
+
+
 def test_a_critic_that_is_no_f_divergence_passes():
-    @dataclass(frozen=True)
-    class Wasserstein(Divergence):
-        unit: ClassVar[str] = "data units"
-
-        def critic_loss(self, scores: Scores) -> Tensor:
-            return scores.fake.mean() - scores.real.mean()
-
-        def generator_loss(self, scores: Scores) -> Tensor:
-            return -scores.fake.mean()
-
-        def estimate(self, scores: Scores) -> Tensor:
-            return scores.real.mean() - scores.fake.mean()
-
     testing.check_divergence(Wasserstein())
+
+
+def test_either_side_may_have_the_higher_scores():
+    members = {name: getattr(Wasserstein, name) for name in ("critic_loss", "generator_loss", "estimate")}
+    other = {name: lambda s, scores, f=f: f(s, Scores.of(-scores.real, -scores.fake)) for name, f in members.items()}
+    del other["generator_loss"]
+    testing.check_divergence(variant(Wasserstein, generator_loss=lambda s, scores: scores.fake.mean(), **other))
 
 
 @dataclass(frozen=True)

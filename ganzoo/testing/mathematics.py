@@ -13,6 +13,7 @@ from torch.func import grad, vmap
 from ganzoo.divergence import Divergence, FDivergence, SampleDivergence, Scores
 from ganzoo.errors import IncompatibleError
 from ganzoo.testing.common import REPLICAS, attempt, check_dataclass, check_pure, close, expect, finite, rng
+from ganzoo.testing.directions import check_directions
 
 EXACT: Final = 1e-9
 QUADRATURE: Final = 1e-6
@@ -21,7 +22,8 @@ FLOAT32_MAX: Final = 3e38
 
 
 def check_divergence(divergence: Divergence | SampleDivergence, *, name: str = "") -> None:
-    """Scalars, finite, lazy and stackable; an `FDivergence` is checked against its mathematics too."""
+    """Scalars, finite, lazy and stackable, and one game: what the critic learns raises the estimate, and what it does
+    to the scores of generated samples the generator undoes. An `FDivergence` is checked against its mathematics too."""
     name = name or f"divergence {type(divergence).__name__}"
     check_dataclass(divergence, name)
     expect(isinstance(divergence.unit, str) and bool(divergence.unit), f"{name}: its unit must be named")
@@ -45,7 +47,7 @@ def check_divergence(divergence: Divergence | SampleDivergence, *, name: str = "
             _check_directions,
         ):
             check(divergence, name)
-    return None
+    return check_directions(divergence, losses, name)
 
 
 def _losses(divergence: Divergence) -> dict[str, Callable[[Scores], Tensor]]:
