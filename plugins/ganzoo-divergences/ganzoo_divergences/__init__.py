@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from ganzoo.hookspecs import hookimpl
@@ -18,6 +19,9 @@ CLASSES: Final = Option(
     "classes", int, 0, low=0, high=100_000, help="labels that the network reads; 0: it ignores them"
 )
 SCHEDULE: Final = Option("schedule", "schedule", None, optional=True, help="of both players' learning rates")
+STD: Final = Option("std", float, 0.1, low=0, help="of the noise, in units of the data")
+UNROLL: Final = Option("unroll", int, 5, low=0, high=1_000, help="steps of the critic that the generator looks ahead")
+RATE: Final = Option("rate", float, 0.1, low=0, help="of these steps, by gradient descent")
 LIMIT: Final = Option("limit", float, 0.01, low=1e-9, help="largest weight, and smallest with a minus")
 A: Final = Option("a", float, 0.0, help="the critic's target at generated samples")
 B: Final = Option("b", float, 1.0, help="the critic's target at real samples")
@@ -42,7 +46,7 @@ def _adam(lr: float, beta1: float, beta2: float = 0.999) -> Option:
 
 @hookimpl
 def ganzoo_divergences() -> list[Entry]:
-    return [*_f_divergences(), *_critics(), *_samples()]
+    return [*_f_divergences(), *_critics(), *_features(), *_samples()]
 
 
 def _f_divergences() -> list[Entry]:
@@ -70,15 +74,23 @@ def _critics() -> list[Entry]:
     ]
 
 
-def _samples() -> list[Entry]:
-    here = "ganzoo_divergences.samples"
-    kernels = ("gaussian", "rational-quadratic", "energy", "linear")
-    mmd = (
-        Option("kernel", str, "gaussian", choices=kernels),
+def _kernel(default: str) -> tuple[Option, ...]:
+    return (
+        Option("kernel", str, default, choices=("gaussian", "rational-quadratic", "energy", "linear")),
         Option("bandwidths", float, (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0), low=1e-6, many=True, help="of gaussian"),
         Option("alphas", float, (0.2, 0.5, 1.0, 2.0, 5.0), low=1e-3, many=True, help="of rational-quadratic"),
         Option("unbiased", bool, True, help="leave out the pairs of a sample with itself"),
     )
+
+
+def _features() -> list[Entry]:
+    kernel, summary = _kernel("rational-quadratic"), "MMD² between a critic's features"
+    return [Entry("kernel-mmd", "ganzoo_divergences.features:KernelMMD", summary, kernel, papers.BINKOWSKI)]
+
+
+def _samples() -> list[Entry]:
+    here = "ganzoo_divergences.samples"
+    mmd = _kernel("gaussian")
     sinkhorn = (
         Option("blur", float, 0.05, low=1e-4, help="std of the smoothing, in data units"),
         Option("iterations", int, 50, low=2, high=10_000),
@@ -107,9 +119,40 @@ def ganzoo_discriminators() -> list[Entry]:
 
 @hookimpl
 def ganzoo_terms() -> list[Entry]:
-    options = (Option("divergence", "divergence"), GENERATOR)
-    summary = "a divergence between real and generated samples, without a critic"
-    return [Entry("match", "ganzoo_divergences.terms:Match", summary, options, papers.LI)]
+    here, divergence = "ganzoo_divergences.terms", Option("divergence", "divergence")
+    falls = Option("schedule", "schedule", None, optional=True, help="of the noise; default: it stays")
+    saturating = Option("saturating", bool, True, help="descend on the game's own value, or on its non-saturating form")
+    players = (DISCRIMINATOR, GENERATOR)
+    return [
+        Entry(
+            "match",
+            f"{here}:Match",
+            "a divergence between real and generated samples, without a critic",
+            (divergence, GENERATOR),
+            papers.LI,
+        ),
+        Entry(
+            "noisy-criticise",
+            f"{here}:NoisyCriticise",
+            "the critic's loss between samples with noise",
+            (divergence, STD, falls, *players),
+            papers.SONDERBY,
+        ),
+        Entry(
+            "noisy-fool",
+            f"{here}:NoisyFool",
+            "the generator's loss against a critic of samples with noise",
+            (divergence, STD, falls, saturating, *players),
+            papers.SONDERBY,
+        ),
+        Entry(
+            "unrolled-fool",
+            f"{here}:UnrolledFool",
+            "the generator's loss against the critic some steps ahead",
+            (divergence, UNROLL, RATE, saturating, *players),
+            papers.METZ,
+        ),
+    ]
 
 
 @hookimpl
@@ -127,6 +170,20 @@ def ganzoo_penalties() -> list[Entry]:
         ),
         Entry(
             "dragan", f"{here}:Dragan", "input gradient of norm 1 around data", (spread, DISCRIMINATOR), papers.KODALI
+        ),
+        Entry(
+            "consistency",
+            f"{here}:Consistency",
+            "equal scores of a sample and of the same one with noise",
+            (replace(spread, default=0.05), *both),
+            papers.ZHAO,
+        ),
+        Entry(
+            "witness-penalty",
+            "ganzoo_divergences.features:WitnessPenalty",
+            "input gradient of norm 1 of the witness of kernel-mmd",
+            (Option("divergence", "divergence", "kernel-mmd"), *both),
+            papers.BINKOWSKI,
         ),
     ]
 
@@ -148,6 +205,10 @@ def ganzoo_optimizers() -> list[Entry]:
 
 @hookimpl
 def ganzoo_methods() -> list[Entry]:
+    return [*_games(), *_held_games()]
+
+
+def _games() -> list[Entry]:
     here = "ganzoo_divergences.methods"
     f = Option("divergence", "divergence", "hellinger")
     saturating = Option("saturating", bool, True, help="the game's own value, or its non-saturating form")
@@ -202,5 +263,44 @@ def ganzoo_methods() -> list[Entry]:
             "moment matching, no discriminator",
             (matched, _adam(1e-3, 0.9), SCHEDULE),
             papers.LI,
+        ),
+    ]
+
+
+def _held_games() -> list[Entry]:
+    here = "ganzoo_divergences.methods"
+    gan, hinge, kernel = (Option("divergence", "divergence", name) for name in ("gan", "hinge", "kernel-mmd"))
+    pack = Option("pack", int, 2, low=1, high=64, help="samples that are judged together; a batch has 128 packs")
+    lam, usual = _weight(10.0, "λ, of the penalty"), (_k(1), _adam(1e-3, 0.5), SCHEDULE)
+    return [
+        Entry(
+            "sngan",
+            f"{here}:sngan",
+            "the hinge loss, with spectral norm 1 in every layer",
+            (hinge, _k(5), _adam(2e-4, 0.0, 0.9), SCHEDULE),
+            papers.MIYATO,
+        ),
+        Entry("pacgan", f"{here}:pacgan", "non-saturating, on packs of samples", (pack, *usual), papers.LIN),
+        Entry(
+            "mmd-gan",
+            f"{here}:mmd_gan",
+            "MMD² between a critic's features, with a gradient penalty",
+            (kernel, lam, _k(5), _adam(1e-4, 0.5, 0.9), SCHEDULE),
+            papers.BINKOWSKI,
+        ),
+        Entry("cr-gan", f"{here}:cr_gan", "non-saturating, consistent under noise", (lam, *usual), papers.ZHAO),
+        Entry(
+            "noisy-gan",
+            f"{here}:noisy_gan",
+            "non-saturating, with noise on all samples that falls to 0",
+            (gan, STD, *usual),
+            papers.SONDERBY,
+        ),
+        Entry(
+            "unrolled-gan",
+            f"{here}:unrolled_gan",
+            "non-saturating, the generator looking ahead",
+            (gan, UNROLL, RATE, *usual),
+            papers.METZ,
         ),
     ]

@@ -75,6 +75,59 @@ def gmmn(divergence: Part, optimizer: Part, schedule: Part | None = None) -> Met
     )
 
 
+def sngan(divergence: Part, k: int, optimizer: Part, schedule: Part | None = None) -> Method:
+    """Hinge, or another divergence, with a critic whose layers have spectral norm 1: Miyato et al. (2018)."""
+    return _game(divergence, k, optimizer, schedule, critic=part("discriminator", "sn-mlp"))
+
+
+def pacgan(pack: int, k: int, optimizer: Part, schedule: Part | None = None) -> Method:
+    """The original game, non-saturating, on packs of ``pack`` samples, 128 of them in a batch: Lin et al. (2018)."""
+    critic = part("discriminator", "packed-mlp", pack=pack)
+    gan = part("divergence", "gan")
+    return _game(gan, k, optimizer, schedule, saturating=False, critic=critic, batch_size=128 * pack)
+
+
+def mmd_gan(divergence: Part, weight: float, k: int, optimizer: Part, schedule: Part | None = None) -> Method:
+    """``min_G max_φ MMD²`` of 16 smooth features, with ``weight`` times the gradient penalty on its witness: Bińkowski
+    et al. (2018)."""
+    penalty = Weighted(part("penalty", "witness-penalty", divergence=divergence), weight)
+    critic = part("discriminator", "smooth-mlp", units=16)
+    return _game(divergence, k, optimizer, schedule, penalty, critic=critic)
+
+
+def cr_gan(weight: float, k: int, optimizer: Part, schedule: Part | None = None) -> Method:
+    """The original game, non-saturating, with ``weight`` times the consistency of D's scores under noise, on real and
+    on generated samples: Zhang et al. (2020), Zhao et al. (2021)."""
+    penalty = Weighted(part("penalty", "consistency"), weight)
+    return _game(part("divergence", "gan"), k, optimizer, schedule, penalty, saturating=False)
+
+
+def noisy_gan(divergence: Part, std: float, k: int, optimizer: Part, schedule: Part | None = None) -> Method:
+    """The original game, non-saturating, between samples with noise of ``std`` that falls to 0 along a line: Sønderby
+    et al. (2017), §3."""
+    noisy = {"divergence": divergence, "std": std, "schedule": part("schedule", "linear")}
+    return _players(
+        Turn(DISCRIMINATOR, part("term", "noisy-criticise", **noisy), repeats=k),
+        Turn(GENERATOR, part("term", "noisy-fool", saturating=False, **noisy)),
+        optimizer=optimizer,
+        schedule=schedule,
+    )
+
+
+def unrolled_gan(
+    divergence: Part, unroll: int, rate: float, k: int, optimizer: Part, schedule: Part | None = None
+) -> Method:
+    """The original game, non-saturating; G minimises its loss against D after ``unroll`` further steps: Metz et al.
+    (2017)."""
+    fool = part("term", "unrolled-fool", divergence=divergence, unroll=unroll, rate=rate, saturating=False)
+    return _players(
+        Turn(DISCRIMINATOR, part("term", "criticise", divergence=divergence), repeats=k),
+        Turn(GENERATOR, fool),
+        optimizer=optimizer,
+        schedule=schedule,
+    )
+
+
 def _game(
     divergence: Part,
     k: int,

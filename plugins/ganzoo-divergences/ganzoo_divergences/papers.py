@@ -117,3 +117,31 @@ LIN: Final = Paper(
     f"{NEURIPS} 31",
     "https://arxiv.org/abs/1712.04086",
 )
+BINKOWSKI: Final = Paper(
+    "Demystifying MMD GANs",
+    "Mikołaj Bińkowski and Danica J. Sutherland and Michael Arbel and Arthur Gretton",
+    2018,
+    ICLR,
+    "https://arxiv.org/abs/1801.01401",
+)
+SONDERBY: Final = Paper(
+    "Amortised MAP Inference for Image Super-resolution",
+    "Casper Kaae Sønderby and Jose Caballero and Lucas Theis and Wenzhe Shi and Ferenc Huszár",
+    2017,
+    ICLR,
+    "https://arxiv.org/abs/1610.04490",
+)
+METZ: Final = Paper(
+    "Unrolled Generative Adversarial Networks",
+    "Luke Metz and Ben Poole and David Pfau and Jascha Sohl-Dickstein",
+    2017,
+    ICLR,
+    "https://arxiv.org/abs/1611.02163",
+)
+ZHAO: Final = Paper(
+    "Improved Consistency Regularization for GANs",
+    "Zhengli Zhao and Sameer Singh and Honglak Lee and Zizhao Zhang and Augustus Odena and Han Zhang",
+    2021,
+    "AAAI Conference on Artificial Intelligence",
+    "https://arxiv.org/abs/2002.04724",
+)

@@ -80,3 +80,42 @@ class Dragan(Penalty):
         x, c = round.real
         near = x + self.spread * x.std(correction=0) * round.noise("delta")
         return (_slopes(round, self.discriminator, near, c).norm(dim=1) - 1).square().mean()
+
+
+@final
+@dataclass(frozen=True)
+class Consistency(Penalty):
+    """``E_P (D(x) − D(x + s δ))² + E_Q (D(y) − D(y + s δ'))²``, ``δ ∼ N(0, I)``: the critic should not tell a sample
+    from the same one perturbed.
+
+    Zhang et al. (2020), with weight 10 there, and on generated samples too ("balanced") Zhao et al. (2021). They
+    perturb images by moving and flipping them; here it is by noise, since most data are no images. No gradient in the
+    input is taken.
+
+    Args:
+        spread: ``s`` is this many standard deviations of the whole real batch.
+    """
+
+    spread: float = 0.05
+    discriminator: str = "discriminator"
+    generator: str = "generator"
+    label: ClassVar[str] = "consistency"
+    draws: ClassVar[Mapping[str, Draw]] = MappingProxyType(
+        {"consistency-real": Draw("normal", "event"), "consistency-fake": Draw("normal", "event")}
+    )
+
+    def check(self, networks: Mapping[str, nn.Module]) -> None:
+        require_players(self, networks, self.discriminator, self.generator)
+
+    def __call__(self, round: Round) -> Tensor:
+        size = self.spread * round.real.x.std(correction=0)
+        scores = round.scores(self.discriminator, self.generator)
+        sides = (("real", round.real, scores.real), ("fake", round.fake(self.generator), scores.fake))
+        changes = [
+            score - self._score(round, batch.x + size * round.noise(f"consistency-{side}"), batch.label)
+            for side, batch, score in sides
+        ]
+        return changes[0].square().mean() + changes[1].square().mean()
+
+    def _score(self, round: Round, x: Tensor, c: Tensor | None) -> Tensor:
+        return round.discriminate(x, c, discriminator=self.discriminator).score

@@ -10,7 +10,9 @@ import torch
 from torch.func import grad, vmap
 
 from ganzoo.divergence import FDivergence, Scores
+from ganzoo.plugins import registry
 from ganzoo.testing import ConformanceError, check_divergence
+from ganzoo.zoo.divergences import GAN, JensenShannon
 from ganzoo_divergences.fdivergences import (
     Alpha,
     Hellinger,
@@ -25,6 +27,9 @@ from ganzoo_divergences.fdivergences import (
 ALPHAS = (-1.0, -0.5, 0.0, 1e-9, 0.3, 0.5, 1 - 1e-9, 1.0, 1.5, 2.0, 3.0)
 NAMED = (ReverseKL(), Jeffreys(), Pearson(), Neyman(), Hellinger(), TotalVariation())
 EVERY = (*NAMED, *(Alpha(a) for a in ALPHAS))
+#: What is registered, here and in the core, and one more α.
+REGISTERED = [entry.create({}) for entry in registry().all("divergence")]
+ALL = (*(made for made in REGISTERED if isinstance(made, FDivergence)), Alpha(1.5))
 every = pytest.mark.parametrize("divergence", EVERY, ids=str)
 
 #: (mean, std) of P and of Q, in one dimension; every integral below is finite for each of them.
@@ -242,6 +247,10 @@ class Planted(FDivergence):
     which: str
     fault: object
 
+    @property
+    def offset(self):
+        return self.right.offset
+
     def _call(self, which, x):
         right = getattr(self.right, which)
         return self.fault(right, x) if which == self.which else right(x)
@@ -286,10 +295,13 @@ FAULTS = {
 }
 
 
+SYMMETRIC = (JensenShannon, GAN, Jeffreys, Hellinger, TotalVariation)
+
+
 def planted():
-    for divergence in (*NAMED, Alpha(), Alpha(1.5)):
+    for divergence in ALL:
         for name, (which, fault) in FAULTS.items():
-            symmetric = isinstance(divergence, (Jeffreys, Hellinger, TotalVariation)) or divergence == Alpha(0.5)
+            symmetric = isinstance(divergence, SYMMETRIC) or divergence == Alpha(0.5)
             if name == "f the other way round" and symmetric:
                 continue  # D_f(P‖Q) = D_f(Q‖P): no fault
             if name == "score halved" and divergence == TotalVariation():
@@ -303,6 +315,6 @@ def test_a_planted_fault_is_caught(divergence, which, fault):
         check_divergence(Planted(divergence, which, fault))
 
 
-@pytest.mark.parametrize("divergence", NAMED, ids=str)
+@pytest.mark.parametrize("divergence", ALL, ids=str)
 def test_without_a_fault_the_wrapper_conforms(divergence):
     check_divergence(Planted(divergence, "", None))

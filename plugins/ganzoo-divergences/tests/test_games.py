@@ -12,6 +12,7 @@ from ganzoo.game import Round
 from ganzoo.plugins import registry
 from ganzoo.recipe import create_recipe
 from ganzoo.zoo.divergences import JensenShannon
+from ganzoo_divergences.features import KernelMMD
 from ganzoo_divergences.penalties import R2, Dragan, OneSidedGradientPenalty
 from ganzoo_divergences.samples import MMD
 from ganzoo_divergences.terms import Match
@@ -147,6 +148,12 @@ def test_rmsprop_is_the_recurrence():
         ("dragan", ["criticise", "dragan"], 1),
         ("r3gan", ["criticise", "r1", "r2"], 1),
         ("lsgan", ["criticise"], 1),
+        ("sngan", ["criticise"], 5),
+        ("pacgan", ["criticise"], 1),
+        ("mmd-gan", ["criticise", "witness-penalty"], 5),
+        ("cr-gan", ["criticise", "consistency"], 1),
+        ("noisy-gan", ["noisy-criticise"], 1),
+        ("unrolled-gan", ["criticise"], 1),
     ],
 )
 def test_a_method_is_the_published_game(method, labels, repeats):
@@ -154,6 +161,47 @@ def test_a_method_is_the_published_game(method, labels, repeats):
     turn = recipe.turns[0].built()
     assert turn.losses.labels == labels
     assert turn.repeats == repeats
-    weights = {"wgan-gp": [1, 10], "dragan": [1, 10], "r3gan": [1, 0.5, 0.5]}
+    weights = {name: [1, 10] for name in ("wgan-gp", "dragan", "mmd-gan", "cr-gan")} | {"r3gan": [1, 0.5, 0.5]}
     assert [w.weight for w in turn.losses] == weights.get(method, [1])
     assert (turn.project == Clip(0.01)) is (method == "wgan")
+
+
+def test_the_critics_of_the_methods_are_theirs():
+    critics = {"sngan": "sn-mlp", "pacgan": "packed-mlp", "mmd-gan": "smooth-mlp", "unrolled-gan": "mlp"}
+    for method, critic in critics.items():
+        assert create_recipe(f"{method}.ring").players["discriminator"].network.name == critic
+    assert create_recipe("mmd-gan.ring").players["discriminator"].network.options["units"] == 16
+
+
+def test_a_batch_of_pacgan_has_128_packs():
+    for pack in (2, 3):
+        recipe = create_recipe("pacgan.ring", {"pack": pack})
+        assert recipe.batch_size == 128 * pack
+        assert recipe.players["discriminator"].network.options["pack"] == pack
+    with pytest.raises(IncompatibleError, match="a batch of 128 is not divided by packs of 3"):
+        create_recipe("pacgan.ring", {"pack": 3, "batch_size": 128})
+
+
+def test_the_kernel_of_mmd_gan_is_one_in_its_loss_and_its_penalty():
+    recipe = create_recipe("mmd-gan.ring", {"divergence.kernel": "gaussian"})
+    (criticise, penalty), (fool,) = (turn.built().losses for turn in recipe.turns)
+    assert criticise.term.divergence == penalty.term.divergence == fool.term.divergence == KernelMMD("gaussian")
+    with pytest.raises(IncompatibleError, match="Hinge has no witness"):
+        create_recipe("mmd-gan.ring", {"divergence": "hinge"})
+
+
+def test_the_noise_of_noisy_gan_falls_to_zero_in_both_turns():
+    recipe = create_recipe("noisy-gan.ring", {"std": 0.3})
+    terms = [losses.terms[0].term for losses in (turn.built().losses for turn in recipe.turns)]
+    assert {term.std for term in terms} == {0.3}
+    assert [terms[i].schedule(step, 10) for i in (0, 1) for step in (0, 5, 10)] == [1, 0.5, 0] * 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_takes_a_schedule_of_its_rates_and_has_none_by_default(method):
+    assert {p.schedule for p in create_recipe(f"{method}.ring").players.values()} == {None}
+    recipe = create_recipe(f"{method}.ring", {"schedule": "cosine"})
+    assert {p.schedule.name for p in recipe.players.values()} == {"cosine"}
+    made = few_steps(f"{method}.ring", schedule="linear", steps=4)
+    first = made.recipe.players["generator"].optimizer.options["lr"]
+    assert {group["lr"] for o in made.optimizers.values() for group in o.param_groups} == {first * 0.25}
