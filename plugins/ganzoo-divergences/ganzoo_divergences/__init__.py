@@ -21,7 +21,7 @@ CLASSES: Final = Option(
 SCHEDULE: Final = Option("schedule", "schedule", None, optional=True, help="of both players' learning rates")
 STD: Final = Option("std", float, 0.1, low=0, help="of the noise, in units of the data")
 UNROLL: Final = Option("unroll", int, 5, low=0, high=1_000, help="steps of the critic that the generator looks ahead")
-RATE: Final = Option("rate", float, 0.1, low=0, help="of these steps, by gradient descent")
+RATE: Final = Option("rate", float, 0.01, low=0, help="of these steps, by gradient descent")
 LIMIT: Final = Option("limit", float, 0.01, low=1e-9, help="largest weight, and smallest with a minus")
 A: Final = Option("a", float, 0.0, help="the critic's target at generated samples")
 B: Final = Option("b", float, 1.0, help="the critic's target at real samples")

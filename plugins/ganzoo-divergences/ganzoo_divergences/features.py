@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from types import MappingProxyType
 from typing import ClassVar, final
 
@@ -47,21 +46,34 @@ class KernelMMD(Divergence):
         return self.estimate(scores)
 
     def estimate(self, scores: Scores) -> Tensor:
-        return self._mmd.loss(_features(scores.real), _features(scores.fake))
+        x, y = scores.real, scores.fake
+        return self._mmd.combine(self._gram(x, x), self._gram(y, y), self._gram(x, y))
 
     def witness(self, real: Tensor, fake: Tensor, at: Tensor) -> Tensor:
         """``f = mean_i k(φ(x_i), ·) − mean_j k(φ(y_j), ·)`` at the features ``at (m, …)``, ``(m,)``."""
-        gram = partial(self._mmd.gram, y=_features(at))
-        return gram(_features(real)).mean(0) - gram(_features(fake)).mean(0)
+        return self._gram(real, at).mean(0) - self._gram(fake, at).mean(0)
+
+    def _gram(self, a: Tensor, b: Tensor) -> Tensor:
+        """``k(a_i, b_j)`` of features."""
+        a, b = _columns(a), _columns(b)
+        return self._mmd.gram(a, b) if self.kernel == "linear" else self._mmd.of(_squares(a, b))
 
     @property
     def _mmd(self) -> MMD:
         return MMD(self.kernel, self.bandwidths, self.alphas, self.unbiased)
 
 
-def _features(score: Tensor) -> Tensor:
+def _columns(score: Tensor) -> Tensor:
     """``(n, units)``, of scores ``(n,)`` too."""
     return score[:, None] if score.ndim == 1 else score
+
+
+def _squares(a: Tensor, b: Tensor) -> Tensor:
+    """``‖a_i − b_j‖²`` by one product of matrices, with which a step of `mmd-gan` takes about half the time that it
+    takes by differences. What cancels is small beside the kernels' scales, unlike in the space of data."""
+    centre = b.mean(0)
+    a, b = a - centre, b - centre
+    return a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T
 
 
 @final

@@ -49,21 +49,28 @@ class MMD(SampleDivergence):
     unit: ClassVar[str] = "units of the kernel"
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        return self._within(x) + self._within(y) - 2 * self.gram(x, y).mean()
+        return self.combine(self.gram(x, x), self.gram(y, y), self.gram(x, y))
 
     def gram(self, x: Tensor, y: Tensor) -> Tensor:
         """``k(x_i, y_j)``, ``(n, m)``."""
         if self.kernel == "linear":
             return x.flatten(1) @ y.flatten(1).T
-        square = squared_distances(x, y)
+        return self.of(squared_distances(x, y))
+
+    def of(self, square: Tensor) -> Tensor:
+        """``k`` as a function of ``‖x − y‖²``, which all but the linear one are."""
         if self.kernel == "energy":
             return -_root(square)
         if self.kernel == "gaussian":
             return sum((torch.exp(-square / (2 * s * s)) for s in self.bandwidths), square * 0) / len(self.bandwidths)
         return sum(((1 + square / (2 * a)) ** -a for a in self.alphas), square * 0) / len(self.alphas)
 
-    def _within(self, x: Tensor) -> Tensor:
-        n, k = len(x), self.gram(x, x)
+    def combine(self, xx: Tensor, yy: Tensor, xy: Tensor) -> Tensor:
+        """``MMD²`` from the three tables of ``k``."""
+        return self._within(xx) + self._within(yy) - 2 * xy.mean()
+
+    def _within(self, k: Tensor) -> Tensor:
+        n = len(k)
         if not self.unbiased:
             return k.mean()
         if n < 2:

@@ -131,7 +131,7 @@ class UnrolledFool(Term):
 
     divergence: Divergence
     unroll: int = 5
-    rate: float = 0.1
+    rate: float = 0.01
     saturating: bool = True
     discriminator: str = DISCRIMINATOR
     generator: str = GENERATOR
