@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ganzoo.metric import Score as Score
     from ganzoo.model import Model as Model
     from ganzoo.model import load as load
+    from ganzoo.pair import Pair as Pair
     from ganzoo.part import Option as Option
     from ganzoo.part import Part as Part
     from ganzoo.penalties import Penalty as Penalty
@@ -66,6 +67,7 @@ _HOME = {
     "hookspecs": ("hookimpl",),
     "metric": ("Evidence", "Metric", "Score"),
     "model": ("Model", "load"),
+    "pair": ("Pair",),
     "penalties": ("Penalty", "input_gradient"),
     "recipe": ("Method", "Player", "Recipe"),
     "part": ("Option", "Part"),

@@ -46,9 +46,12 @@ class Plan:
     suite: str
     recipes: tuple[Recipe, ...]
     seeds: int
+    measure: bool = False  # every divergence of every generator, by fresh critics
 
 
-def plan(names: Sequence[str] = (), suite: str | None = None, seeds: int | None = None) -> Plan:
+def plan(
+    names: Sequence[str] = (), suite: str | None = None, seeds: int | None = None, *, measure: bool = False
+) -> Plan:
     """The recipes that ``names`` mean, each with the budget that the suite gives it.
 
     A name is a suite, a recipe or a shell pattern. Without a suite among them, ``suite`` (or the default one) says
@@ -62,7 +65,7 @@ def plan(names: Sequence[str] = (), suite: str | None = None, seeds: int | None 
     patterns = [name for name in names if name not in suites]
     chosen = [match for pattern in patterns for match in _matches(pattern, entry)] if patterns else list(entry.recipes)
     recipes = tuple(create_recipe(name, _budget(entry, name)) for name in dict.fromkeys(chosen))
-    return Plan(entry.name, recipes, seeds or entry.seeds)
+    return Plan(entry.name, recipes, seeds or entry.seeds, measure)
 
 
 def _matches(pattern: str, suite: SuiteEntry) -> list[str]:
@@ -95,8 +98,18 @@ def jobs(todo: Plan, folder: Path, device: str) -> list[Job]:
                 f"{folder} holds {recipe.name} with another definition ({difference(old['recipe'], recipe.record())}). "
                 "Choose another folder with --out"
             )
+    first = {recipe.dataset.name: recipe for recipe in reversed(todo.recipes)}  # one of each dataset sees to its control
     return [
-        Job(recipe, seed, folder / "runs" / recipe.name / f"seed-{seed}", device, draw=seed == 0, patience=30.0)
+        Job(
+            recipe,
+            seed,
+            folder / "runs" / recipe.name / f"seed-{seed}",
+            device,
+            draw=seed == 0,
+            patience=30.0,
+            measure=todo.measure,
+            control=todo.measure and first[recipe.dataset.name] is recipe,
+        )
         for seed in range(todo.seeds)
         for recipe in todo.recipes
     ]
@@ -175,6 +188,9 @@ def leaderboard(
     """The whole comparison as JSON: every number with its values by seed, its interval, and how it was come by."""
     of_recipe = [(recipe, [(j, results[j]) for j in results if j.recipe is recipe]) for recipe in todo.recipes]
     entries = [_entry(recipe, folder, runs) for recipe, runs in of_recipe if runs]
+    controls = {job.recipe.dataset.name: [] for job in results}
+    for job, result in results.items():
+        controls[job.recipe.dataset.name] += [result["control"]] if "control" in result else []
     used = {name for entry in entries for name in entry["metrics"]}
     peaks = [result["peak_memory_mib"] for result in results.values() if "peak_memory_mib" in result]
     board = {
@@ -190,6 +206,8 @@ def leaderboard(
         "floors": {
             part.name: _floor(part.build()) for part in {r.dataset.name: r.dataset for r in todo.recipes}.values()
         },
+        "divergences": _divergences(entries),
+        "controls": {dataset: _readings(found) for dataset, found in controls.items()},
         "entries": entries,
     }
     return finite(board)
@@ -205,6 +223,26 @@ def _environment(of_runs: list[dict[str, Any]], device: str) -> dict[str, Any]:
 def _described(name: str) -> dict[str, Any]:
     metric = evaluate.metrics()[name]
     return {"unit": metric.unit, "better": metric.better, "summary": registry().find("metric", name).summary}
+
+
+def _divergences(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """What was measured by critics: units, and the most that each can be."""
+    there = {name for entry in entries for name in entry["divergences"]}
+    found: dict[str, Any] = {}
+    for name in (name for name in registry().names("divergence") if name in there):
+        divergence = registry().find("divergence", name).create({})
+        found[name] = {
+            "unit": divergence.unit,
+            "better": "lower",
+            "summary": registry().find("divergence", name).summary,
+            "upper": getattr(divergence, "supremum", math.inf),
+        }
+    return found
+
+
+def _readings(found: list[Mapping[str, Any]]) -> dict[str, Any]:
+    names = [name for name in registry().names("divergence") if any(name in each for each in found)]
+    return {name: {"last": interval([each[name]["value"] for each in found if name in each])} for name in names}
 
 
 def _floor(dataset: Any) -> dict[str, Any]:
@@ -227,6 +265,7 @@ def _entry(recipe: Recipe, folder: Path, runs: list[tuple[Job, Result]]) -> dict
         "expected": [asdict(each) for each in recipe.expected],
         "runs": [{**{key: result.get(key) for key in keep}, "seed": job.seed} for job, result in runs],
         "metrics": {name: _over_seeds([each[name] for each in measured if name in each]) for name in names},
+        "divergences": _readings([result["divergences"] for _, result in runs if result.get("divergences")]),
         "curves": [_curves(job) for job, _ in runs],
         "pictures": _pictures(recipe, folder),
         "model": f"models/{recipe.name}" if (folder / "runs" / recipe.name / "seed-0" / "model").exists() else None,

@@ -3,14 +3,20 @@ state."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Final
 
+import torch
 from torch import Tensor
 
+from ganzoo.density import GROUPS, SAMPLES, Density, Truth, from_groups, log_ratio, mixture_mean
 from ganzoo.errors import IncompatibleError
+
+#: Arguments that stand for 0 and ∞ in limits, with their square roots.
+NEAR: Final = (1e-300, 1e-150)
 
 
 class Scores:
@@ -36,6 +42,14 @@ class Divergence(ABC):
     """A divergence ``D(P_data ‖ P_G)`` that a critic measures. Leaves are frozen dataclasses."""
 
     unit: ClassVar[str] = "nats"
+    #: The largest slope of the critics over which it is a supremum; none where any critic will do.
+    lipschitz: ClassVar[float | None] = None
+
+    @property
+    def supremum(self) -> float:
+        """The most that it can be, reached by distributions that do not overlap; infinite unless a leaf says
+        otherwise."""
+        return math.inf
 
     @abstractmethod
     def critic_loss(self, scores: Scores) -> Tensor:
@@ -56,6 +70,28 @@ class Divergence(ABC):
         """What these scores say the divergence is, in `unit`: at most the truth in expectation, with equality for the
         optimal critic."""
 
+    def optimal_critic(self, log_ratio: Tensor) -> Tensor:
+        """The best score, from ``log p/q``, where it is a function of that alone; else `IncompatibleError`."""
+        raise IncompatibleError(f"{type(self).__name__} has no optimal critic that log p/q alone would tell")
+
+    def truth(self, p: Density, q: Density) -> Truth | None:
+        """The divergence between known densities, as `estimate` has it; none where it cannot be computed.
+
+        Unless a leaf knows better: the mean over samples of `estimate` for the optimal critic.
+        """
+        try:
+            self.optimal_critic(torch.zeros(1))
+        except IncompatibleError:
+            return None
+        means: list[float] = []
+        for group in range(GROUPS):
+            rng = torch.Generator().manual_seed(group)
+            real, fake = (
+                self.optimal_critic(log_ratio(p, q, side.sample(SAMPLES // GROUPS, rng).x)) for side in (p, q)
+            )
+            means.append(float(self.estimate(Scores.of(real, fake))))
+        return from_groups(means)
+
 
 class FDivergence(Divergence):
     """``D_f(P‖Q) = ∫ q f(p/q)`` through its dual, ``sup_T  E_P[T] − E_Q[f*(T)]`` with ``T = activation(v)`` for a score
@@ -68,6 +104,15 @@ class FDivergence(Divergence):
     """
 
     offset: ClassVar[float] = 0.0
+
+    @property
+    def supremum(self) -> float:
+        """``lim_{u→0} f(u) + lim_{u→∞} f(u)/u``, what distributions that do not overlap get (offset taken off)."""
+        u = torch.tensor(NEAR, dtype=torch.float64)
+        limits = (self.f(u), u * self.f(1 / u))
+        # Where the limit is infinite the value keeps growing; where it is finite it has long been reached.
+        finite = all(float(far) <= 1.5 * float(near) + 1e-9 for far, near in limits)
+        return sum(float(far) for far, _ in limits) - self.offset if finite else math.inf
 
     @abstractmethod
     def f(self, u: Tensor) -> Tensor:
@@ -108,6 +153,17 @@ class FDivergence(Divergence):
     def estimate(self, scores: Scores) -> Tensor:
         return self.value(scores) - self.offset
 
+    def truth(self, p: Density, q: Density) -> Truth | None:
+        """``∫ q f(p/q)``, the offset taken off."""
+
+        def integrand(s: Tensor) -> Tensor:
+            # q/m = 2 σ(−s) and p/m = 2 σ(s) for m = (p+q)/2: by the larger of both, so that neither limit overflows.
+            u = s.exp()
+            return torch.where(s < 0, 2 * torch.sigmoid(-s) * self.f(u), 2 * torch.sigmoid(s) * self.f(u) / u)
+
+        found = mixture_mean(integrand, p, q)
+        return found and Truth(found.value - self.offset, found.error)
+
 
 class SampleDivergence(ABC):
     """A divergence between two sets of samples that needs no critic (kernel MMD, energy distance, Sinkhorn)."""
@@ -117,6 +173,10 @@ class SampleDivergence(ABC):
     @abstractmethod
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """A scalar for real ``x (n, *shape)`` and generated ``y (m, *shape)``, differentiable in ``y``."""
+
+    def truth(self, p: Density, q: Density) -> Truth | None:
+        """The divergence between known densities; none unless a leaf can compute it."""
+        return None
 
 
 AnyDivergence = (Divergence, SampleDivergence)

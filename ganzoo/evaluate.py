@@ -51,7 +51,7 @@ def evaluate(generator: Generator, dataset: Dataset, seed: int) -> dict[str, Sco
     what it can say is the density under a label, not ``p_G``.
     """
     seed = derive(seed, "evaluation")
-    fake = sample(generator, _size(dataset), seed, _labels(dataset, _size(dataset), seed))
+    fake = sample(generator, _size(dataset), seed, labels(dataset, _size(dataset), seed))
     density = None
     if isinstance(generator, TractableGenerator) and fake.label is None:
         density = partial(log_prob, generator)
@@ -76,7 +76,8 @@ def _size(dataset: Dataset) -> int:
     return min(SAMPLES, len(dataset.part("validation").x), len(dataset.part("held-out").x))
 
 
-def _labels(dataset: Dataset, n: int, seed: int) -> Tensor | None:
+def labels(dataset: Dataset, n: int, seed: int) -> Tensor | None:
+    """``n`` labels, as often as the train part has them; none where the data have none."""
     label = dataset.part("train").label
     if label is None:
         return None
@@ -132,5 +133,5 @@ def metrics() -> dict[str, Metric]:
 def validation(generator: Generator, dataset: Dataset, seed: int) -> float:
     """The number by which snapshots are compared: lower is better; not a number where it cannot be measured."""
     seed = derive(seed, "validation")
-    fake = sample(generator, _size(dataset), seed, _labels(dataset, _size(dataset), seed))
+    fake = sample(generator, _size(dataset), seed, labels(dataset, _size(dataset), seed))
     return measure({SELECTION: metrics()[SELECTION]}, dataset, fake, part="validation")[SELECTION].value

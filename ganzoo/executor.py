@@ -23,10 +23,10 @@ from typing import Any, final
 
 import torch
 
-from ganzoo import model
+from ganzoo import meter, model
 from ganzoo.errors import ExportError, GanzooError
 from ganzoo.evaluate import evaluate
-from ganzoo.files import write_json
+from ganzoo.files import finite, write_json
 from ganzoo.folder import locked
 from ganzoo.plugins import host
 from ganzoo.provenance import environment
@@ -48,6 +48,8 @@ class Job:
     draw: bool = True
     checkpoint_seconds: float = 15.0
     patience: float = 0.0
+    measure: bool = False  # every divergence, by fresh critics
+    control: bool = False  # and between halves of the real data
 
     @property
     def label(self) -> str:
@@ -60,7 +62,12 @@ class Job:
         except (OSError, ValueError):
             return None
         mine = isinstance(found, dict) and (found.get("digest"), found.get("seed")) == (self.recipe.digest, self.seed)
-        return found if mine else None
+        return found if mine and not self._lacks(found) else None
+
+    def _lacks(self, found: Result) -> bool:
+        """Whether it ended before anyone asked for what is asked for now."""
+        asked = {"divergences": self.measure, "control": self.control}
+        return found.get("status") == "finished" and any(asks and name not in found for name, asks in asked.items())
 
 
 def carry_out(job: Job, listen: Listener = lambda record: None, *, resume: bool = True) -> Result:
@@ -90,6 +97,7 @@ def carry_out(job: Job, listen: Listener = lambda record: None, *, resume: bool 
             return result
         if outcome.status == "finished":
             result["metrics"] = _measured(run, job.seed)
+            result |= _divergences(job, run)
             export(job, run, result)
         result["peak_memory_mib"] = _peak_memory()
         write_json(job.folder / RESULT, result)
@@ -114,6 +122,19 @@ def _measured(run: Run, seed: int) -> dict[str, Any]:
         for name, score in last.items()
         if name in best
     }
+
+
+def _divergences(job: Job, run: Run) -> Result:
+    """What fresh critics say of the last step's generator, and of the data's two halves."""
+    real, device = meter.of_dataset(run.dataset), run.device
+    found: Result = {}
+    if job.measure:
+        fake = meter.of_generator(run.generator("last"), run.dataset).draw(job.seed).to(device)
+        found["divergences"] = finite(meter.matrix(real.draw(job.seed).to(device), fake, job.seed))
+    if job.control:
+        one, other = (half.to(device) for half in real.halves(job.seed))
+        found["control"] = finite(meter.matrix(one, other, job.seed))
+    return found
 
 
 def export(job: Job, run: Run, result: Result) -> None:

@@ -32,6 +32,7 @@ HOOKS: Final[Mapping[str, str]] = {
     "schedule": "ganzoo_schedules",
     "optimizer": "ganzoo_optimizers",
     "projection": "ganzoo_projections",
+    "pair": "ganzoo_pairs",
     "executor": "ganzoo_executors",
     "recipe": "ganzoo_recipes",
     "suite": "ganzoo_suites",
@@ -101,6 +102,12 @@ def ganzoo_optimizers() -> Iterable[Entry]:
 @hookspec
 def ganzoo_projections() -> Iterable[Entry]:
     """Targets make a `ganzoo.Projection`: what is done to a player's parameters after each of its updates."""
+    return ()
+
+
+@hookspec
+def ganzoo_pairs() -> Iterable[Entry]:
+    """Targets make a `ganzoo.Pair`: two known distributions for `ganzoo measure --pair`."""
     return ()
 
 

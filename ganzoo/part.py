@@ -31,6 +31,7 @@ KINDS: Final[Mapping[str, str]] = {
     "schedule": "ganzoo.update:Schedule",
     "optimizer": "ganzoo.update:Optimizer",
     "projection": "ganzoo.update:Projection",
+    "pair": "ganzoo.pair:Pair",
     "executor": "ganzoo.executor:Executor",
     "recipe": "",
     "suite": "",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+from ganzoo import density as truth
 from ganzoo.dataset import Dataset, TractableDataset
+from ganzoo.density import Density
 from ganzoo.files import atomic_write
 
 SHOWN: Final = 2_000
@@ -85,3 +88,77 @@ def _images(axes: Any, dataset: Dataset, x: Tensor) -> None:
     channels = rows.shape[-1]
     axes.imshow(rows.squeeze(-1).numpy() if channels == 1 else rows[..., :3].numpy(), cmap="gray", vmin=0, vmax=1)
     axes.axis("off")
+
+
+def draw_critic(
+    log_ratio: Callable[[Tensor], Tensor],
+    samples: tuple[Tensor, Tensor],
+    densities: tuple[Density | None, Density | None],
+    path: Path,
+    title: str,
+) -> None:
+    """``D = 1/(1 + e^{−log_ratio(x)})`` on the line or in the plane, over real and generated samples; beside it
+    ``D* = p/(p + q)`` where both densities are known."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    p, q = densities
+    flat = samples[0][0].numel() == 1
+    best = None if p is None or q is None else lambda x: truth.log_ratio(p, q, x)
+    panels = 1 if flat else 2
+    figure = Figure(figsize=(4.2 * panels + 0.8, 4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=9)
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    (_critic_on_the_line if flat else _critic_in_the_plane)(axes, log_ratio, samples, best)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", metadata={"Software": None})
+    atomic_write(path, drawn.getvalue())
+
+
+def _range(samples: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    x = torch.cat([side.flatten(1) for side in samples])
+    low, high = (x.quantile(level, dim=0) for level in (1e-3, 1 - 1e-3))  # beyond, no critic has seen anything
+    margin = 0.1 * (high - low).clamp_min(1e-6)
+    return low - margin, high + margin
+
+
+def _critic_on_the_line(
+    axes: Any, log_ratio: Callable[[Tensor], Tensor], samples: tuple[Tensor, Tensor], best: Any
+) -> None:
+    low, high = (float(bound) for bound in _range(samples))
+    at = torch.linspace(low, high, 800)
+    x = at[:, None].unflatten(1, samples[0].shape[1:])
+    below = axes[0].twinx()
+    for side, colour, name in zip(samples, ("black", INK), ("real", "generated"), strict=True):
+        below.hist(side.flatten().numpy(), 100, (low, high), density=True, color=colour, alpha=0.2, label=name)
+    below.set_yticks([])
+    axes[0].plot(at, torch.sigmoid(log_ratio(x)), color=INK, lw=1.5, label="D, a critic's")
+    if best is not None:
+        axes[0].plot(at, torch.sigmoid(best(x)), color="black", lw=1, ls="--", label="D* = p/(p + q)")
+    axes[0].set_ylim(-0.02, 1.02)
+    axes[0].set_zorder(below.get_zorder() + 1)
+    axes[0].patch.set_visible(False)
+    handles = [each.get_legend_handles_labels() for each in (axes[0], below)]
+    axes[0].legend(handles[0][0] + handles[1][0], handles[0][1] + handles[1][1], fontsize=8)
+
+
+def _critic_in_the_plane(
+    axes: Any, log_ratio: Callable[[Tensor], Tensor], samples: tuple[Tensor, Tensor], best: Any
+) -> None:
+    low, high = _range(samples)
+    (left, bottom), (right, top) = low.tolist(), high.tolist()
+    grid = torch.cartesian_prod(torch.linspace(bottom, top, 240), torch.linspace(left, right, 240)).flip(1)
+    grid = grid.unflatten(1, samples[0].shape[1:])
+    style = {"origin": "lower", "extent": (left, right, bottom, top), "aspect": "auto", "cmap": "coolwarm"}
+    for ax, function, name in ((axes[0], log_ratio, "D, a critic's"), (axes[1], best, "D* = p/(p + q)")):
+        if function is not None:
+            shown = ax.imshow(torch.sigmoid(function(grid)).reshape(240, 240).numpy(), vmin=0, vmax=1, **style)
+            ax.figure.colorbar(shown, ax=ax, shrink=0.8)
+            ax.set_title(name, fontsize=9)
+        else:
+            for side, colour, what in zip(samples, ("black", INK), ("real", "generated"), strict=True):
+                ax.scatter(*side[:SHOWN].flatten(1).T.numpy(), s=2, color=colour, alpha=0.5, linewidths=0, label=what)
+            ax.legend(fontsize=8)
+        ax.set_xlim(left, right)
+        ax.set_ylim(bottom, top)

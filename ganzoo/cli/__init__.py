@@ -11,6 +11,7 @@ import click
 
 from ganzoo import __version__
 from ganzoo.cli import extend, look, runs
+from ganzoo.cli.measure import measure
 
 
 class Group(click.Group):
@@ -39,6 +40,7 @@ for command in (
     runs.train,
     runs.bench,
     runs.sample,
+    measure,
     look.check,
     extend.plugins,
     extend.install,

@@ -81,6 +81,11 @@ def _stop_here() -> NoReturn:
 @click.option("--executor", default="local", show_default=True, help="Where runs are carried out.")
 @click.option("--device", default="auto", show_default=True, type=DEVICES)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to work in [default: bench/SUITE].")
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Measure every generator by fresh critics of every divergence too (4 to 20 s a run).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as JSON instead of as a table.")
 def bench(
     names: tuple[str, ...],
@@ -90,6 +95,7 @@ def bench(
     executor: str,
     device: str,
     out: Path | None,
+    measure: bool,
     as_json: bool,
 ) -> None:
     """Train and compare recipes over seeds; write a leaderboard, its page and the models.
@@ -101,7 +107,7 @@ def bench(
     from ganzoo.plugins import registry
     from ganzoo.progress import BenchProgress, cores
 
-    todo = benching.plan(names, suite, seeds)
+    todo = benching.plan(names, suite, seeds, measure=measure)
     folder = out or Path("bench") / todo.suite
     workers = jobs or cores()
     entry = registry().find("executor", executor)

@@ -19,7 +19,7 @@ in every process (datasets) is given as a function that makes a fresh one; every
 """
 
 from ganzoo.testing.common import ConformanceError
-from ganzoo.testing.data import check_dataset, check_metric
+from ganzoo.testing.data import check_dataset, check_metric, check_pair
 from ganzoo.testing.entries import check_entry
 from ganzoo.testing.game import (
     check_method,
@@ -44,6 +44,7 @@ __all__ = [
     "check_method",
     "check_metric",
     "check_optimizer",
+    "check_pair",
     "check_penalty",
     "check_plugin",
     "check_projection",

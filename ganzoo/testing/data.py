@@ -1,4 +1,4 @@
-"""Datasets and metrics against their contracts."""
+"""Datasets, pairs and metrics against their contracts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ import torch
 from torch import Tensor
 
 from ganzoo.dataset import PARTS, Batch, Dataset, Modes, PartName, TractableDataset
+from ganzoo.density import log_ratio
 from ganzoo.metric import Evidence, Metric, Score
+from ganzoo.pair import Pair
 from ganzoo.part import Part
 from ganzoo.testing.common import attempt, check_dataclass, check_pure, expect, finite, rng, same
 from ganzoo.testing.networks import compare_density
 
 SAMPLES: Final = 20_000
+#: Samples of each side of a pair.
+DRAWN: Final = 50_000
 #: Real and generated samples in the evidence that metrics are checked with.
 EVIDENCE: Final = 2_000
 #: Samples that two parts may share: in one dimension float32 itself makes some coincide.
@@ -129,6 +133,29 @@ def _grid(modes: Modes) -> tuple[Tensor, float]:
         for a, b in zip(low.amin(0).tolist(), high.amax(0).tolist(), strict=True)
     ]
     return torch.cartesian_prod(*axes).reshape(-1, len(axes)), step ** len(axes)
+
+
+def check_pair(pair: Pair, *, name: str = "") -> None:
+    """Both sides give samples of their shape, the same for a seed, and densities of mass 1 where the samples are.
+
+    With ``m = (p + q)/2``, ``∫ p = E_m[p/m]`` and ``p/m ≤ 2``: a mean over samples that cannot stray far.
+    """
+    name = name or "pair"
+    expect(isinstance(pair, Pair), f"{name}: {type(pair).__name__} is no ganzoo.Pair")
+    xs: list[Tensor] = []
+    for side, density in (("p", pair.p), ("q", pair.q)):
+        what = f"{name}: sample of {side}"
+        x = check_pure(what, lambda density=density: density.sample(DRAWN, rng(0)).x)
+        expect(tuple(x.shape) == (DRAWN, *density.shape), f"{what} has the shape {tuple(x.shape)}")
+        expect(finite(x), f"{what} is not finite")
+        expect(finite(density.log_prob(x)), f"{name}: log_prob of {side} is not finite at its own samples")
+        expect(density.log_prob(x).shape == (DRAWN,), f"{name}: log_prob of {side} is not of shape (n,)")
+        xs.append(x)
+    ratio = log_ratio(pair.p, pair.q, torch.cat(xs))
+    for side, sign in (("p", 1), ("q", -1)):
+        share = 2 * torch.sigmoid(sign * ratio)
+        mass, error = float(share.mean()), float(share.std()) / math.sqrt(len(share))
+        expect(abs(mass - 1) < 5 * error + 1e-6, f"{name}: the density of {side} has mass {mass:.4f} ± {error:.4f}")
 
 
 def check_metric(metric: Metric, *, name: str = "") -> None:

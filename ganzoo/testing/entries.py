@@ -17,7 +17,7 @@ from ganzoo.plugins import NAME, registry
 from ganzoo.recipe import create_recipe, recipe_names
 from ganzoo.registry import Entry, Registry, SuiteEntry
 from ganzoo.testing.common import CLASSES, attempt, expect
-from ganzoo.testing.data import check_dataset, check_metric
+from ganzoo.testing.data import check_dataset, check_metric, check_pair
 from ganzoo.testing.game import (
     check_method,
     check_method_on_data,
@@ -260,6 +260,7 @@ CHECKS: Final[Mapping[str, Callable[[Entry, str], None]]] = {
     "schedule": _each(check_schedule),
     "optimizer": _each(check_optimizer),
     "projection": _each(check_projection),
+    "pair": _each(check_pair),
     "executor": _created,
     "recipe": _recipe,
     "suite": _suite,

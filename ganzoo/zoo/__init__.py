@@ -59,6 +59,22 @@ PACGAN: Final = Paper(
     "https://arxiv.org/abs/1712.04086",
 )
 
+TANCIK: Final = Paper(
+    "Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains",
+    "Matthew Tancik and Pratul P. Srinivasan and Ben Mildenhall and Sara Fridovich-Keil and Nithin Raghavan"
+    " and Utkarsh Singhal and Ravi Ramamoorthi and Jonathan T. Barron and Ren Ng",
+    2020,
+    "Advances in Neural Information Processing Systems 33",
+    "https://arxiv.org/abs/2006.10739",
+)
+ANIL: Final = Paper(
+    "Sorting Out Lipschitz Function Approximation",
+    "Cem Anil and James Lucas and Roger Grosse",
+    2019,
+    "International Conference on Machine Learning",
+    "https://arxiv.org/abs/1811.05381",
+)
+
 SEED: Final = Option("seed", int, 0, low=0, high=1_000_000, help="of the fixed parts; not the seed of a run")
 SHAPE: Final = Option("shape", int, low=1, high=4096, many=True, fit="shape", help="of one sample")
 HIDDEN: Final = Option("hidden", int, 128, low=1, high=65_536, help="units in a hidden layer")
@@ -151,8 +167,29 @@ def ganzoo_generators() -> list[Entry]:
 
 @hookimpl
 def ganzoo_discriminators() -> list[Entry]:
-    options = (SHAPE, HIDDEN, DEPTH, CLASSES)
-    return [Entry("mlp", "ganzoo.zoo.discriminators:MLPDiscriminator", "a multilayer perceptron", options, GOODFELLOW)]
+    here = "ganzoo.zoo.discriminators"
+    octaves = Option("octaves", int, 6, low=0, high=16, help="scales of its features, from 1 down to 2^−octaves")
+    even = Option("hidden", int, 64, low=2, high=65_536, help="units in a hidden layer, an even number")
+    deeper = Option("depth", int, 3, low=1, high=64, help="hidden layers")
+    return [
+        Entry(
+            "mlp", f"{here}:MLPDiscriminator", "a multilayer perceptron", (SHAPE, HIDDEN, DEPTH, CLASSES), GOODFELLOW
+        ),
+        Entry(
+            "fourier-mlp",
+            f"{here}:FourierDiscriminator",
+            "a perceptron on waves of many lengths, for few dimensions",
+            (SHAPE, HIDDEN, DEPTH, octaves, CLASSES),
+            TANCIK,
+        ),
+        Entry(
+            "lipschitz-mlp",
+            f"{here}:LipschitzDiscriminator",
+            "slope at most 1 by construction",
+            (SHAPE, even, deeper, CLASSES),
+            ANIL,
+        ),
+    ]
 
 
 @hookimpl
@@ -245,6 +282,52 @@ def ganzoo_metrics() -> list[Entry]:
         Entry("energy-distance", f"{here}:EnergyDistance", "2E‖X−Y‖ − E‖X−X'‖ − E‖Y−Y'‖ to held-out data"),
         Entry("sliced-wasserstein", f"{here}:SlicedWasserstein", "mean W1 of random projections to held-out data"),
         Entry("class-kl", f"{here}:ClassKL", "KL of the class histogram, by a classifier fitted on the train part"),
+    ]
+
+
+@hookimpl
+def ganzoo_pairs() -> list[Entry]:
+    here = "ganzoo.zoo.pairs"
+    by, dimension = Option("by", float, 1.0, low=0), Option("dimension", int, 1, low=1, high=1_000)
+    return [
+        Entry("shift", f"{here}:shift", "N(0, I) and the same at a distance", (by, dimension)),
+        Entry(
+            "scale",
+            f"{here}:scale",
+            "N(0, I) and the same of another width",
+            (Option("by", float, 1.5, low=1e-3), dimension),
+        ),
+        Entry(
+            "mixture-gaussian",
+            f"{here}:mixture_gaussian",
+            "mixture-1d and the Gaussian that maximum likelihood fits to it",
+            paper=NOWOZIN,
+        ),
+        Entry("uniforms", f"{here}:uniforms", "two uniform laws that overlap", (Option("by", float, 0.5, low=0),)),
+        Entry(
+            "apart",
+            f"{here}:apart",
+            "two narrow Gaussians that do not overlap",
+            (by, Option("std", float, 0.1, low=1e-6)),
+        ),
+        Entry(
+            "correlation",
+            f"{here}:correlation",
+            "a correlated Gaussian in the plane and a round one",
+            (Option("rho", float, 0.8, low=-0.999, high=0.999),),
+        ),
+        Entry(
+            "wide-ring",
+            f"{here}:wide_ring",
+            "the ring, and the same with wider modes",
+            (Option("std", float, 0.02, low=1e-6),),
+        ),
+        Entry(
+            "dropped-modes",
+            f"{here}:dropped_modes",
+            "the ring, and some of its modes",
+            (Option("kept", int, 4, low=1, high=8),),
+        ),
     ]
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from ganzoo.density import Density, Truth, weighted_line
 from ganzoo.divergence import SampleDivergence
 from ganzoo.errors import IncompatibleError
 
@@ -51,6 +52,14 @@ class MMD(SampleDivergence):
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         return self.combine(self.gram(x, x), self.gram(y, y), self.gram(x, y))
 
+    def truth(self, p: Density, q: Density) -> Truth | None:
+        """On the line ``∫∫ k(x, y) (p − q)(x) (p − q)(y)``; elsewhere unknown."""
+        if math.prod(p.shape) != 1:
+            return None
+        x, a, b = weighted_line(p, q, 4_000)
+        gram = self.gram(x[:, None], x[:, None])
+        return Truth(float((a - b) @ gram @ (a - b)))
+
     def gram(self, x: Tensor, y: Tensor) -> Tensor:
         """``k(x_i, y_j)``, ``(n, m)``."""
         if self.kernel == "linear":
@@ -88,6 +97,9 @@ class EnergyDistance(SampleDivergence):
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         return MMD("energy").loss(x, y)
+
+    def truth(self, p: Density, q: Density) -> Truth | None:
+        return MMD("energy").truth(p, q)
 
 
 @final

@@ -1,0 +1,196 @@
+"""What `ganzoo measure` does: finds the two sides, has them measured, says, draws and keeps what was found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from ganzoo import meter, model, pictures
+from ganzoo.bench import interval
+from ganzoo.dataset import Dataset
+from ganzoo.device import pick_device
+from ganzoo.divergence import Divergence, SampleDivergence
+from ganzoo.errors import IncompatibleError, OptionError, UsageError, suggest
+from ganzoo.files import finite, write_json
+from ganzoo.meter import Parts, Reading, Settings, Side
+from ganzoo.pair import Pair
+from ganzoo.part import Part
+from ganzoo.plugins import registry
+from ganzoo.provenance import environment
+from ganzoo.report import interval as in_words
+from ganzoo.report import number
+
+FORMAT: Final = 1
+ALL: Final = "all"
+LOG2: Final = math.log(2.0)
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be measured: ``what`` from ``against``, by ``divergences``, which have names."""
+
+    what: str
+    against: str
+    p: Side
+    q: Side
+    divergences: Mapping[str, Divergence | SampleDivergence]
+    critic: Part | None
+
+
+def about_model(
+    path: Path, against: str | None, divergences: Sequence[str], options: Mapping[str, str], device: str
+) -> Question:
+    """A model's samples, against what it was trained on or another dataset."""
+    found = model.load(path, device=device)
+    dataset: Dataset = Part("dataset", against).resolved().build() if against else found.dataset
+    made = tuple(found.sample(1, seed=0).x.shape[1:])
+    if made != tuple(dataset.shape):
+        raise IncompatibleError(f"{found.name} makes samples of shape {made}, and {against} has {tuple(dataset.shape)}")
+    named, critic, rest = _sorted(divergences, options)
+    if rest:
+        raise OptionError(f"-o {min(rest)}: {_known(named)}")
+    name = against or found.config["recipe"]["dataset"]["name"]
+    p, q = meter.of_dataset(dataset), meter.of_generator(found.generator, dataset)
+    return Question(found.name, name, p, q, named, critic)
+
+
+def about_pair(name: str, divergences: Sequence[str], options: Mapping[str, str]) -> Question:
+    """A known pair of distributions; options that are nobody else's are the pair's."""
+    named, critic, rest = _sorted(divergences, options)
+    pair: Pair = Part("pair", name, rest).resolved().build()
+    p, q = meter.of_density(pair.p), meter.of_density(pair.q)
+    return Question(f"q of {name}", "p", p, q, named, critic)
+
+
+def _sorted(
+    names: Sequence[str], options: Mapping[str, str]
+) -> tuple[dict[str, Divergence | SampleDivergence], Part | None, dict[str, str]]:
+    """The divergences with their options, the critic with its own, and the options that are left."""
+    wanted = [name.strip() for each in names for name in each.split(",") if name.strip()]
+    if not wanted:
+        raise UsageError(f"which divergence? {suggest('', registry().names('divergence'))}")
+    if ALL in wanted:
+        wanted = registry().names("divergence")
+    own: dict[str, dict[str, str]] = {name: {} for name in dict.fromkeys(wanted)}
+    critic: dict[str, str] = {}
+    rest: dict[str, str] = {}
+    for key, value in options.items():
+        owner, dot, option = key.partition(".")
+        if owner == "critic":
+            critic[option] = value
+        elif dot and owner in own:
+            own[owner][option] = value
+        else:
+            rest[key] = value
+    named = {name: Part("divergence", name, given).resolved().build() for name, given in own.items()}
+    kind = critic.pop("", None) or ("fourier-mlp" if critic else None)
+    return named, Part("discriminator", kind, critic) if kind else None, rest
+
+
+def _known(named: Mapping[str, Any]) -> str:
+    return f"options are critic, critic.OPTION{''.join(f', {name}.OPTION' for name in named)}"
+
+
+def answer(question: Question, settings: Settings, device: str, out: Path, heard: Callable[[str], None]) -> Json:
+    """Measure, keep ``measure.json`` in ``out``, and draw the critic there, where there are one or two dimensions."""
+    where = pick_device(device)
+    readings, critic = meter.measure(question.divergences, question.p, question.q, settings, device=where, heard=heard)
+    shown = Parts(*(x[:0] for x in question.p.draw(0)))
+    kept = {
+        "format": FORMAT,
+        "what": question.what,
+        "against": question.against,
+        "critic": settings.network(tuple(shown.fit.shape[1:])).json(),
+        **{name: value for name, value in asdict(settings).items() if name != "critic"},
+        "readings": [_reading_json(reading) for reading in readings],
+        "environment": environment(where),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    if math.prod(shown.fit.shape[1:]) <= 2:
+        real, fake = question.p.draw(0).read, question.q.draw(1).read
+        pictures.draw_critic(
+            lambda x: critic.score(x.to(where)).cpu(),
+            (real, fake),
+            (question.p.density, question.q.density),
+            out / "critic.png",
+            f"{question.what} against {question.against}",
+        )
+        kept["picture"] = "critic.png"
+    kept = finite(kept)
+    write_json(out / "measure.json", kept)
+    return kept
+
+
+def _reading_json(reading: Reading) -> Json:
+    truth = reading.truth
+    return {
+        "divergence": reading.divergence,
+        "unit": reading.unit,
+        "estimate": interval(reading.values),
+        "control": interval(reading.control),
+        "lower": 0.0,
+        "upper": None if math.isinf(reading.supremum) else reading.supremum,
+        "saturated": reading.saturated,
+        "truth": None
+        if truth is None
+        else {"value": truth.value if math.isfinite(truth.value) else "infinite"} | {"error": truth.error},
+    }
+
+
+def table(kept: Json) -> Table:
+    """The readings, one a line."""
+    there = any(reading["truth"] for reading in kept["readings"])
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("divergence", "estimate", *(["true"] if there else []), "real vs real", "between", ""):
+        shown.add_column(Text(name), justify="left" if name in ("divergence", "") else "right", no_wrap=True)
+    for reading in kept["readings"]:
+        upper = "∞" if reading["upper"] is None else number(reading["upper"])
+        cells = [f"{reading['divergence']}", _in_words(reading["estimate"])]
+        cells += [_truth(reading["truth"])] if there else []
+        cells += [_in_words(reading["control"]), f"0 and {upper} {reading['unit']}"]
+        shown.add_row(*map(Text, [*cells, "saturated" if reading["saturated"] else ""]))
+    return shown
+
+
+def _in_words(found: Json) -> str:
+    return in_words(found["mean"], found["half_width"])
+
+
+def _truth(truth: Json | None) -> str:
+    if truth is None:
+        return "unknown"
+    if truth["value"] == "infinite":
+        return "∞"
+    return in_words(truth["value"], 1.96 * truth["error"]) if truth["error"] else number(truth["value"])
+
+
+def words(kept: Json) -> list[str]:
+    """What the numbers mean."""
+    n = kept["critics"]
+    error = f"± 95 % interval over {n} critics (Student's t)" if n > 1 else "of one critic: no interval"
+    said = [
+        f"Each estimate is {error}, read off samples that no critic was fitted to: in expectation at most the truth.",
+        "Real vs real is the same between halves of the real data, where the truth is 0.",
+    ]
+    for reading in kept["readings"]:
+        jsd = reading["estimate"]["mean"]
+        if reading["divergence"] == "js" and jsd is not None:
+            loss = number(2 * LOG2 - 2 * jsd)
+            said.append(
+                f"A discriminator of the original GAN that is as good has the loss 2 log 2 − 2 JSD = {loss}: at 1.386 "
+                "it cannot tell the two apart, at 0 it always can."
+            )
+    if any(reading["saturated"] for reading in kept["readings"]):
+        said.append(
+            "Saturated: the two sides hardly overlap, and this divergence no longer says how far apart they are; or "
+            "the samples are too few to show more. The distances `wasserstein` and `energy-distance` still do."
+        )
+    return said
