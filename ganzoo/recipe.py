@@ -293,9 +293,7 @@ def _sort(method: Entry, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict
         if dot and owner in declared and isinstance(declared[owner].type, str):
             base = declared[owner].parse(own.get(owner, declared[owner].default), method.name)
             if base is None:
-                raise OptionError(
-                    f"method {method.name}: {owner} is none, so that it has no {option}; give {owner} too"
-                )
+                raise OptionError(f"method {method.name}: {owner} is none, it has no {option}; give {owner} too")
             own[owner] = Part(base.kind, base.name, {**base.options, option: value})
         elif key in declared:
             own[key] = value

@@ -209,7 +209,7 @@ def test_both_players_of_a_game_follow_one_schedule_if_any():
     assert [p.schedule for p in recipe.players.values()] == [part("schedule", "cosine", end=0.1)] * 2
     assert Recipe.parse(recipe.json()) == recipe
     assert create_recipe("ns-gan.ring", {"schedule": "none"}).digest == create_recipe("ns-gan.ring").digest
-    with pytest.raises(OptionError, match="schedule is none, so that it has no end; give schedule too"):
+    with pytest.raises(OptionError, match="schedule is none, it has no end; give schedule too"):
         create_recipe("ns-gan.ring", {"schedule.end": 0.1})
 
 
