@@ -98,7 +98,9 @@ def jobs(todo: Plan, folder: Path, device: str) -> list[Job]:
                 f"{folder} holds {recipe.name} with another definition ({difference(old['recipe'], recipe.record())}). "
                 "Choose another folder with --out"
             )
-    first = {recipe.dataset.name: recipe for recipe in reversed(todo.recipes)}  # one of each dataset sees to its control
+    first = {
+        recipe.dataset.name: recipe for recipe in reversed(todo.recipes)
+    }  # one of each dataset sees to its control
     return [
         Job(
             recipe,

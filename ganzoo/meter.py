@@ -12,7 +12,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from typing import Any, Final, NamedTuple, final
 
 import torch
@@ -34,8 +34,10 @@ SIZES: Final = (100_000, 10_000, 50_000)
 FEW: Final = 3
 #: How often a fit looks for its best snapshot.
 LOOKS: Final = 10
-#: Log ratios may be cut at these shares of the second part's outermost ones.
-CUTS: Final = (0.0, 1e-4, 1e-3, 5e-3, 0.01, 0.03)
+#: Log ratios may be cut at these shares of the second part's outermost ones; at one half they are all the same.
+CUTS: Final = (0.0, 1e-4, 1e-3, 5e-3, 0.01, 0.03, 0.1, 0.5)
+#: Standard errors by which an estimate on the second part must be above another to be chosen instead.
+CAUTION: Final = 2.0
 #: Samples of each side that an estimate is taken over at a time: some look at all pairs of them.
 PIECE: Final = 1_000
 #: A reading that is at least this share of the most it can be says no more than that.
@@ -226,20 +228,21 @@ def measure(
 
 def matrix(real: Parts, fake: Parts, seed: int) -> dict[str, Json]:
     """Every registered divergence, each with its default options, in short: one critic of half the usual steps for all
-    that are functions of ``log p/q``, and one for each of the others. One that fails says why; the others do not
-    suffer."""
+    that are functions of ``log p/q``. Those that would each need a critic of their own are left out, but for those that
+    bound its slope. One that fails says why; the others do not suffer."""
     bench, found = _Bench(real, fake, Settings(critics=1, steps=500, refine=False, pieces=2), seed), dict[str, Json]()
     for name in registry().names("divergence"):
-        found[name] = {"value": math.nan}
         try:
             divergence: Divergence | SampleDivergence = Part("divergence", name).resolved().build()
+            if isinstance(divergence, Divergence) and divergence.lipschitz is None and not _of_ratio(divergence):
+                continue
             found[name] = {
                 "unit": divergence.unit,
                 "upper": divergence.supremum if isinstance(divergence, Divergence) else math.inf,
                 "value": bench.read(divergence),
             }
         except Exception as error:
-            found[name]["error"] = f"{type(error).__name__}: {error}"
+            found[name] = {"value": math.nan, "error": f"{type(error).__name__}: {error}"}
     return found
 
 
@@ -282,13 +285,11 @@ class _Bench:
             return self._over_pairs(divergence)
         if divergence.lipschitz is not None:
             return self._sloped(divergence)
-        try:
-            divergence.optimal_critic(torch.zeros(1))
-        except IncompatibleError:
-            critic = self._critic(self.settings.network(self.real.fit.shape[1:]))
-            self._fit(critic, divergence, through=False, steps=self.settings.steps)
-            return self._value(critic, divergence, self.real.read, self.fake.read, through=False)
-        return self._through_ratio(divergence)
+        if _of_ratio(divergence):
+            return self._through_ratio(divergence)
+        critic = self._critic(self.settings.network(self.real.fit.shape[1:]))
+        self._fit(critic, divergence, through=False, steps=self.settings.steps)
+        return self._reading(critic, divergence, through=False)
 
     def _through_ratio(self, divergence: Divergence) -> float:
         """The best, on the second part, of the log ratio as it is and of one refined on the divergence's own loss."""
@@ -298,10 +299,8 @@ class _Bench:
             self._fit(refined, divergence, through=True, steps=self.settings.steps // 2, rate=0.25)
             candidates.append(refined)
         choices = [each for critic in candidates for each in self._cut(critic)]
-        value = partial(self._value, divergence=divergence, through=True)
-        scored = [(value(critic, real=self.real.choose, fake=self.fake.choose), critic) for critic in choices]
-        best = max(scored, key=lambda pair: -math.inf if math.isnan(pair[0]) else pair[0])[1]
-        return value(best, real=self.real.read, fake=self.fake.read)
+        best = max(choices, key=lambda critic: self._merit(critic, divergence, through=True))
+        return self._reading(best, divergence, through=True)
 
     def _cut(self, critic: Critic) -> Iterator[Critic]:
         """The critic with what it says bounded, since where samples are few it makes up what exponentials then blow up:
@@ -315,13 +314,12 @@ class _Bench:
 
     def _sloped(self, divergence: Divergence) -> float:
         """By a critic whose slope is bounded by construction: one scale for all coordinates keeps that bound."""
-        assert divergence.lipschitz is not None
         x = torch.cat([self.real.fit, self.fake.fit])
         centre, scale = x.mean(0), x.std()
         network = Part("discriminator", "lipschitz-mlp").resolved(shape=x.shape[1:])
-        critic = self._made(network, centre, scale, divergence.lipschitz * float(scale))
-        self._fit(critic, divergence, through=False, steps=self.settings.steps)
-        return self._value(critic, divergence, self.real.read, self.fake.read, through=False)
+        critic = self._made(network, centre, scale, (divergence.lipschitz or 1.0) * float(scale))
+        self._fit(critic, divergence, through=False, steps=self.settings.steps // 2)
+        return self._reading(critic, divergence, through=False)
 
     def _over_pairs(self, divergence: SampleDivergence) -> float:
         sides = (side.read[: self.settings.pieces * PIECE].split(PIECE) for side in (self.real, self.fake))
@@ -345,7 +343,7 @@ class _Bench:
         rng = torch.Generator().manual_seed(derive(self.seed, "order"))
         optimizer = torch.optim.Adam(critic.parameters(), lr=rate * self.settings.rate, betas=(0.9, 0.99))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
-        best, kept = self._value(critic, divergence, self.real.choose, self.fake.choose, through=through), None
+        best, kept = self._merit(critic, divergence, through=through), None
         for step in range(1, steps + 1):
             x, y = (
                 side.fit[torch.randint(len(side.fit), (size,), generator=rng).to(device)]
@@ -359,25 +357,42 @@ class _Bench:
             optimizer.step()
             schedule.step()
             if step % max(1, steps // LOOKS) == 0:
-                value = self._value(critic, divergence, self.real.choose, self.fake.choose, through=through)
-                if value > best or math.isnan(best):
-                    best, kept = value, copy.deepcopy(critic.state_dict())
+                merit = self._merit(critic, divergence, through=through)
+                if merit > best:
+                    best, kept = merit, copy.deepcopy(critic.state_dict())
         if kept is not None:
             critic.load_state_dict(kept)
         critic.requires_grad_(False)
 
-    @staticmethod
-    def _value(critic: Critic, divergence: Divergence, real: Tensor, fake: Tensor, *, through: bool) -> float:
-        """The estimate: its mean over pieces, since some look at all pairs of scores."""
-        scores = (_read_as(divergence, critic.score(x), through).split(PIECE) for x in (real, fake))
-        values = [float(divergence.estimate(Scores.of(*piece))) for piece in _whole(zip(*scores, strict=False))]
+    def _reading(self, critic: Critic, divergence: Divergence, *, through: bool) -> float:
+        values = _values(critic, divergence, self.real.read, self.fake.read, through=through)
         return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
+
+    def _merit(self, critic: Critic, divergence: Divergence, *, through: bool) -> float:
+        """The estimate on the second part less some of its standard errors: a few huge terms are no good sign."""
+        values = torch.tensor(_values(critic, divergence, self.real.choose, self.fake.choose, through=through))
+        error = values.std() / math.sqrt(len(values)) if len(values) > 1 else values.new_zeros(())
+        return float((values.mean() - CAUTION * error).nan_to_num(-math.inf, posinf=-math.inf))
+
+
+def _values(critic: Critic, divergence: Divergence, real: Tensor, fake: Tensor, *, through: bool) -> list[float]:
+    """The estimate over pieces, since some look at all pairs of scores."""
+    scores = (_read_as(divergence, critic.score(x), through).split(PIECE) for x in (real, fake))
+    return [float(divergence.estimate(Scores.of(*piece))) for piece in _whole(zip(*scores, strict=False))]
 
 
 def _whole(pieces: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
     """Both sides with as many samples, and without a last piece that is small: all pieces weigh the same."""
     pieces = list(pieces)
     return [(x, y) for x, y in pieces if len(x) == len(y) == len(pieces[0][0])] or pieces
+
+
+def _of_ratio(divergence: Divergence) -> bool:
+    try:
+        divergence.optimal_critic(torch.zeros(1))
+    except IncompatibleError:
+        return False
+    return True
 
 
 @cache

@@ -160,6 +160,21 @@ def _tables(leaderboard: Json) -> list[_Table]:
     return [_table(leaderboard, name, {i: e for i, e in entries.items() if e["dataset"] == name}) for name in datasets]
 
 
+def _measured(leaderboard: Json) -> Json:
+    """What critics measured, in the form of a leaderboard of its own."""
+    how = {"how": "fresh critics, one for each seed"}
+    readings = [
+        {**entry, "metrics": {name: {**how, **value} for name, value in (entry.get("divergences") or {}).items()}}
+        for entry in leaderboard["entries"]
+    ]
+    controls = {
+        dataset: {name: {"value": value["last"]["mean"], "how": "real against real"} for name, value in found.items()}
+        for dataset, found in (leaderboard.get("controls") or {}).items()
+    }
+    there = [entry for entry in readings if entry["metrics"]]
+    return {**leaderboard, "metrics": leaderboard.get("divergences") or {}, "floors": controls, "entries": there}
+
+
 def _table(leaderboard: Json, dataset: str, entries: Mapping[int, Json]) -> _Table:
     names = [name for name in leaderboard["metrics"] if any(name in entry["metrics"] for entry in entries.values())]
     columns = [_column(leaderboard, dataset, name, entries.values()) for name in names]
@@ -219,7 +234,9 @@ def _page(leaderboard: Json, folder: Path) -> dict[str, Any]:
         {"entry": e, "pictures": _pictures(folder, e.get("pictures") or {}), "charts": list(_charts(e, leaderboard))}
         for e in leaderboard["entries"]
     ]
-    return {"board": leaderboard, "tables": _tables(leaderboard), "cards": cards}
+    tables = _tables(leaderboard)
+    measured = {table.dataset: table for table in _tables(_measured(leaderboard))}
+    return {"board": leaderboard, "tables": tables, "cards": cards, "measured": measured}
 
 
 def expected(entry: Json) -> list[dict[str, Any]]:
@@ -317,11 +334,14 @@ class _Terminal(NamedTuple):
 
         for table in _tables(self.leaderboard):
             yield Text(f"{_plain(table.dataset)}\n", style="bold")
-            yield from _blocks(list(_text_columns(table)), options.max_width)
+            yield from _blocks(list(_text_columns(table, WHEN)), options.max_width)
             for row in table.rows:
                 if any(run["status"] != "finished" for run in row.entry["runs"]):
                     words = f"{row.entry['method']}: {', '.join(words for _, words in status(row.entry['runs']))}"
                     yield Text(f"{_plain(words)}\n", style="red")
+        for table in _tables(_measured(self.leaderboard)):
+            yield Text(f"{_plain(table.dataset)}, by fresh critics\n", style="bold")
+            yield from _blocks(list(_text_columns(table, ("last",))), options.max_width)
         error = "± 95 % interval (Student's t)" if self.leaderboard["seeds"] > 1 else "of one seed: no interval"
         yield Text(f"Mean over seeds {error}. ↑ ↓: better. ● best, ≈ not told apart from it.", style="dim")
 
@@ -347,16 +367,18 @@ def _blocks(columns: list[list[str]], width: int) -> Iterator[RenderableType]:
         start = end
 
 
-def _text_columns(table: _Table) -> Iterator[list[str]]:
-    """A header, two lines for each method, the floor."""
+def _text_columns(table: _Table, whens: Sequence[str]) -> Iterator[list[str]]:
+    """A header, a line for each method at each time, the floor."""
     names = [_plain(row.entry["method"]) for row in table.rows]
     wide = max(map(len, names))
-    yield ["", *(text for name in names for text in (f"{name:{wide}} last", f"{'':{wide}} best")), "real data"]
+    lines = [f"{'' if i else name:{wide}} {when}" for name in names for i, when in enumerate(whens)]
+    yield ["", *(lines if len(whens) > 1 else names), "real data"]
     for column in table.columns:
-        cells = [row.cells[column.name][when] for row in table.rows for when in WHEN]
+        cells = [row.cells[column.name][when] for row in table.rows for when in whens]
         texts = [MARKS[c.mark] + c.text + (f" ({c.seeds})" if c.seeds else "") for c in cells]
         yield [f"{_plain(column.name)} {column.arrow}\n{_plain(column.unit)}", *texts, column.floor]
-    yield ["time\nper run", *(text for row in table.rows for text in (duration(seconds(row.entry["runs"])), "")), ""]
+    if len(whens) > 1:
+        yield ["time\nper run", *(t for row in table.rows for t in (duration(seconds(row.entry["runs"])), "")), ""]
 
 
 def _plain(text: Any) -> str:

@@ -250,9 +250,14 @@ def ganzoo_schedules() -> list[Entry]:
     here = "ganzoo.zoo.updates"
     begin = Option("begin", float, 0.0, low=0, high=0.999, help="fraction of training before it starts to change")
     end = Option("end", float, 0.0, help="the factor at the end")
+    positive = (
+        Option("start", float, 1.0, low=1e-12, help="the factor at the start"),
+        Option("end", float, 0.01, low=1e-12, help="the factor at the end"),
+    )
     return [
         Entry("cosine", f"{here}:Cosine", "from 1 along half a cosine", (end,)),
         Entry("linear", f"{here}:Linear", "1, then along a straight line", (begin, end)),
+        Entry("exponential", f"{here}:Exponential", "by the same factor at every step", positive),
     ]
 
 

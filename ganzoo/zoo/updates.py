@@ -64,3 +64,15 @@ class Linear(Schedule):
     def __call__(self, step: int, steps: int) -> float:
         progress = (step / steps - self.begin) / (1 - self.begin)
         return 1 + (self.end - 1) * max(0.0, progress)
+
+
+@final
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """From ``start`` to ``end``, by the same factor at every step: ``start (end/start)^{t/T}``."""
+
+    start: float = 1.0
+    end: float = 0.01
+
+    def __call__(self, step: int, steps: int) -> float:
+        return self.start * (self.end / self.start) ** (step / steps)

@@ -7,7 +7,7 @@ from typing import Final
 
 from ganzoo.hookspecs import hookimpl
 from ganzoo.part import Option, Part
-from ganzoo.registry import Entry
+from ganzoo.registry import Entry, Expected, RecipeEntry, SuiteEntry
 from ganzoo_divergences import papers
 
 DISCRIMINATOR: Final = Option("discriminator", str, "discriminator", help="which player")
@@ -215,6 +215,7 @@ def _games() -> list[Entry]:
     clip = Option("clip", float, 0.01, low=1e-9, help="largest weight of the discriminator")
     penalty = Option("penalty", "penalty", "gradient-penalty")
     gamma = Option("gamma", float, 1.0, low=0, help="twice the weight of R1 and of R2")
+    decay = Option("decay", float, 1.0, low=1e-6, help="what of gamma is left at the end")
     lam = _weight(10.0, "λ, of the penalty")
     matched = Option("divergence", "divergence", "mmd", help="of samples: mmd, energy-distance, sinkhorn")
     return [
@@ -254,7 +255,7 @@ def _games() -> list[Entry]:
             "r3gan",
             f"{here}:r3gan",
             "relativistic pairs with R1 and R2",
-            (gamma, _k(1), _adam(2e-4, 0.0, 0.99), SCHEDULE),
+            (gamma, decay, _k(1), _adam(2e-4, 0.0, 0.99), SCHEDULE),
             papers.HUANG,
         ),
         Entry(
@@ -303,4 +304,55 @@ def _held_games() -> list[Entry]:
             (gan, UNROLL, RATE, *usual),
             papers.METZ,
         ),
+    ]
+
+
+@hookimpl
+def ganzoo_recipes() -> list[RecipeEntry]:
+    source = "PacGAN (2018), tables 1 and 2: 'PacGAN2', 2,500 samples"
+    return [
+        RecipeEntry(
+            f"pacgan.{dataset}",
+            summary="two dimensions of noise, as published",
+            overrides={"generator.noise": 2},
+            expected=(
+                Expected("modes", modes, modes_error, source),
+                Expected("high-quality", quality, None, source),
+                Expected("mode-kl", kl, None, source),
+            ),
+        )
+        for dataset, modes, modes_error, quality, kl in (
+            ("ring", 7.9, 0.1, 95.6, 0.07),
+            ("grid", 23.8, 0.7, 91.3, 0.13),
+        )
+    ]
+
+
+@hookimpl
+def ganzoo_suites() -> list[SuiteEntry]:
+    """PacGAN's protocol: 2,500 samples, a sample within 3 std of a mode is good, a mode with one good sample counts."""
+    methods = ("r3gan", "wgan-gp", "pacgan", "ns-gan", "js-gan")
+    everywhere = {
+        "generator.noise": 2,
+        "generator.law": "uniform",
+        "generator.depth": 4,
+        "discriminator.depth": 4,
+        "batch_size": 256,
+        "steps": 11_000,
+        "evaluations": 11,
+        "schedule": "cosine",
+    }
+    return [
+        SuiteEntry(
+            "pacgan",
+            summary="ring and grid under PacGAN's protocol: five methods, ten seeds, equal networks",
+            paper=papers.LIN,
+            recipes=tuple(f"{method}.{dataset}" for dataset in ("ring", "grid") for method in methods),
+            overrides={
+                "*": everywhere,
+                "r3gan.*": {"gamma": 1.0, "decay": 1e-3, "optimizer.lr": 2e-3},
+                "wgan-gp.*": {"weight": 0.1, "optimizer.lr": 5e-4, "steps": 3_500},
+            },
+            seeds=10,
+        )
     ]
