@@ -34,8 +34,8 @@ SIZES: Final = (100_000, 10_000, 50_000)
 FEW: Final = 3
 #: How often a fit looks for its best snapshot.
 LOOKS: Final = 10
-#: Log ratios may be cut at these shares of the second part's outermost ones; at one half they are all the same.
-CUTS: Final = (0.0, 1e-4, 1e-3, 5e-3, 0.01, 0.03, 0.1, 0.5)
+#: Log ratios may be cut at these shares of the second part's outermost ones.
+CUTS: Final = (0.0, 1e-4, 1e-3, 5e-3, 0.01, 0.03, 0.1)
 #: Standard errors by which an estimate on the second part must be above another to be chosen instead.
 CAUTION: Final = 2.0
 #: Samples of each side that an estimate is taken over at a time: some look at all pairs of them.
@@ -73,12 +73,12 @@ class Side:
     density: Density | None = None
 
 
-def of_density(density: Density) -> Side:
-    """A distribution that can be drawn from without end: every critic gets samples of its own."""
+def of_density(density: Density, sizes: Sequence[int] = SIZES) -> Side:
+    """A distribution that can be drawn from without end: every critic gets samples of its own, so many of each part."""
 
     def draw(seed: int, purpose: str = "one") -> Parts:
         rng = torch.Generator().manual_seed(derive(seed, purpose))
-        return Parts(*(density.sample(n, rng).x for n in SIZES))
+        return Parts(*(density.sample(n, rng).x for n in sizes))
 
     return Side(draw, lambda seed: (draw(seed), draw(seed, "two")), density)
 
@@ -304,12 +304,12 @@ class _Bench:
 
     def _cut(self, critic: Critic) -> Iterator[Critic]:
         """The critic with what it says bounded, since where samples are few it makes up what exponentials then blow up:
-        a bounded critic is a critic too."""
+        a bounded critic is a critic too, and so is one that always says 0."""
         scores = torch.cat([critic.score(side.choose) for side in (self.real, self.fake)]).sort().values
-        for share in CUTS:
+        bounds = [(float(scores[i]), float(scores[-1 - i])) for i in (int(share * len(scores)) for share in CUTS)]
+        for low, high in (*bounds, (0.0, 0.0)):
             cut = copy.copy(critic)
-            index = int(share * len(scores))
-            cut.low, cut.high = float(scores[index]), float(scores[-1 - index])
+            cut.low, cut.high = low, high
             yield cut
 
     def _sloped(self, divergence: Divergence) -> float:
@@ -365,19 +365,23 @@ class _Bench:
         critic.requires_grad_(False)
 
     def _reading(self, critic: Critic, divergence: Divergence, *, through: bool) -> float:
-        values = _values(critic, divergence, self.real.read, self.fake.read, through=through)
+        values = _values(critic, divergence, self.real.read, self.fake.read, PIECE, through=through)
         return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
 
     def _merit(self, critic: Critic, divergence: Divergence, *, through: bool) -> float:
         """The estimate on the second part less some of its standard errors: a few huge terms are no good sign."""
-        values = torch.tensor(_values(critic, divergence, self.real.choose, self.fake.choose, through=through))
+        real, fake = self.real.choose, self.fake.choose
+        size = max(2, min(PIECE, len(real) // 10, len(fake) // 10))
+        values = torch.tensor(_values(critic, divergence, real, fake, size, through=through))
         error = values.std() / math.sqrt(len(values)) if len(values) > 1 else values.new_zeros(())
         return float((values.mean() - CAUTION * error).nan_to_num(-math.inf, posinf=-math.inf))
 
 
-def _values(critic: Critic, divergence: Divergence, real: Tensor, fake: Tensor, *, through: bool) -> list[float]:
-    """The estimate over pieces, since some look at all pairs of scores."""
-    scores = (_read_as(divergence, critic.score(x), through).split(PIECE) for x in (real, fake))
+def _values(
+    critic: Critic, divergence: Divergence, real: Tensor, fake: Tensor, size: int, *, through: bool
+) -> list[float]:
+    """The estimate over pieces of ``size`` samples, since some look at all pairs of scores."""
+    scores = (_read_as(divergence, critic.score(x), through).split(size) for x in (real, fake))
     return [float(divergence.estimate(Scores.of(*piece))) for piece in _whole(zip(*scores, strict=False))]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from ganzoo.density import Density
+from ganzoo.errors import IncompatibleError
 
 
 @final
@@ -18,4 +19,4 @@ class Pair:
 
     def __post_init__(self) -> None:
         if tuple(self.p.shape) != tuple(self.q.shape):
-            raise ValueError(f"the two sides have the shapes {tuple(self.p.shape)} and {tuple(self.q.shape)}")
+            raise IncompatibleError(f"the two sides have the shapes {tuple(self.p.shape)} and {tuple(self.q.shape)}")

@@ -14,7 +14,7 @@ from processes import COMMAND, Fresh, command, distribution, environment, forked
 import ganzoo
 from ganzoo.recipe import Recipe, create_recipe
 
-COMMANDS = ("list", "show", "train", "bench", "sample", "check", "plugins")
+COMMANDS = ("list", "show", "train", "bench", "sample", "measure", "check", "plugins")
 
 LIGHT = """
 import sys
