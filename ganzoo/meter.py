@@ -142,8 +142,9 @@ class Settings:
     """How critics are fitted: ``steps`` of Adam from ``rate`` down to 0, on ``batch_size`` samples of each side.
 
     ``critic`` is a discriminator, or none for one that suits the data's shape. With ``refine``, the log ratio is fitted
-    on to each divergence's own loss. ``pieces`` of 1,000 samples are looked at where there is no critic and all pairs
-    count. The critics have the seeds from ``seed`` on.
+    on to each divergence's own loss; with ``control``, the real data are measured against themselves too. ``pieces`` of
+    1,000 samples are looked at where there is no critic and all pairs count. The critics have the seeds from ``seed``
+    on.
     """
 
     critics: int = 3
@@ -152,6 +153,7 @@ class Settings:
     rate: float = 2e-3
     critic: Part | None = None
     refine: bool = True
+    control: bool = True
     pieces: int = 10
     seed: int = 0
 
@@ -201,10 +203,11 @@ def measure(
     shown: Critic | None = None
     smallest = math.inf
     for seed in range(settings.seed, settings.seed + settings.critics):
-        sides = [(p.draw(seed).to(device), q.draw(derive(seed, "other side")).to(device))]
-        sides += [tuple(part.to(device) for part in p.halves(derive(seed, "control")))]  # pyright: ignore[reportArgumentType]
+        sides = [(p.draw(seed), q.draw(derive(seed, "other side")))]
+        if settings.control:
+            sides.append(p.halves(derive(seed, "control")))
         for control, (real, fake) in enumerate(sides):
-            bench = _Bench(real, fake, settings, seed)
+            bench = _Bench(real.to(device), fake.to(device), settings, seed)
             smallest = min(smallest, len(real.read), len(fake.read))
             for name, divergence in divergences.items():
                 heard(f"critic {seed - settings.seed + 1} of {settings.critics}, {name}{', control' * control}")
