@@ -22,6 +22,7 @@ from rich.table import Table
 
 from ganzoo.bench import interval, tally
 from ganzoo.executor import Job, Result
+from ganzoo.part import Part
 from ganzoo.recipe import Recipe
 from ganzoo.report import terminal_table
 
@@ -52,6 +53,7 @@ class TrainProgress:
         self.bar = _progress(self.console, TextColumn("{task.fields[text]}"))
         self._task: TaskID | None = None
         self._said = 0.0
+        self._estimated = False
 
     def __enter__(self) -> TrainProgress:
         self.bar.start()
@@ -66,6 +68,7 @@ class TrainProgress:
             self.console.print(f"warning: {record['warning']}", style="yellow", markup=False)
         if "losses" not in record or self._task is None:
             return
+        self._estimated = self._estimated or "estimate" in record.get("observed", {})
         text = " ".join(f"{name.split('/')[-1]} {_short(value)}" for name, value in _numbers(record).items())
         text += f" · {record['steps_per_second']:,.0f} steps/s"
         self.bar.update(self._task, completed=record["step"], text=text)
@@ -80,6 +83,26 @@ class TrainProgress:
         self.console.print(
             f"{self.job.label}: {_ending(result)} · {self.job.folder}", markup=False, highlight=False, soft_wrap=True
         )
+        if self._estimated and result["status"] == "finished":
+            what = " and ".join(_criticised(self.job.recipe))
+            self.console.print(
+                f"The estimate is of {what}, by this run's own critic on training batches: it is always a little behind "
+                f"the generator. Fresh critics on held-out data: ganzoo measure {self.job.folder}",
+                style="dim",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def _criticised(recipe: Recipe) -> list[str]:
+    """The divergences that the recipe's critics measure, with their units."""
+    found: dict[str, str] = {}
+    for weighted in (weighted for turn in recipe.turns for weighted in turn.losses):
+        divergence = getattr(weighted.term, "options", {}).get("divergence")
+        if isinstance(divergence, Part):
+            found[divergence.name] = f"{divergence.name} ({divergence.build().unit})"
+    return list(found.values()) or ["the game's divergence"]
 
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, float]:

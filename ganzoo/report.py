@@ -277,7 +277,8 @@ def _charts(entry: Json, leaderboard: Json) -> Iterator[dict[str, Any]]:
     curves = entry.get("curves") or ()
     for name in dict.fromkeys(name for curve in curves for name in curve.get("series") or {}):
         # A loss has the unit of its divergence; only of a likelihood it is known to be nats.
-        label = "loss, nats" if name.endswith("/likelihood") else "loss" if "/" in name else "of the divergence"
+        late = "of the divergence, by the training critic on training data"
+        label = "loss, nats" if name.endswith("/likelihood") else "loss" if "/" in name else late
         yield from _chart(name, label, [(c["seed"], c["step"], (c.get("series") or {}).get(name, ())) for c in curves])
     chosen = leaderboard.get("selection", "energy-distance")
     label = ", ".join(filter(None, (chosen, leaderboard["metrics"].get(chosen, {}).get("unit"))))

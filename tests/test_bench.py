@@ -429,3 +429,45 @@ def test_a_bench_names_what_it_cannot_find(tmp_path):
     assert ended.code == 2
     assert "did you mean" in ended.err
     assert not list(tmp_path.glob("bench"))
+
+
+# What fresh critics measure
+
+
+def test_a_bench_measures_every_generator_and_goes_on_to_where_it_was_not_asked_before(tmp_path):
+    names = ("js-gan.mixture-1d", "mle-gaussian.mixture-1d")
+    plain = tiny(*names, seeds=1)
+    first = bench.bench(plain, tmp_path, local(), device="cpu", workers=2)
+    assert first["divergences"] == {}
+    logs = files(tmp_path, "runs/*/*/log.jsonl")
+    jobs = bench.jobs(replace(plain, measure=True), tmp_path, "cpu")
+    assert [job.control for job in jobs] == [True, False]  # one of a dataset is enough
+    board = bench.bench(replace(plain, measure=True), tmp_path, local(), device="cpu", workers=2)
+    assert files(tmp_path, "runs/*/*/log.jsonl").keys() == logs.keys()
+    assert numbers(board) == numbers(first)
+    assert set(board["divergences"]) == {"js", "gan", "kl"}
+    assert board["divergences"]["js"]["upper"] == pytest.approx(0.6931, abs=1e-4)
+    assert abs(board["controls"]["mixture-1d"]["js"]["last"]["mean"]) < 0.02
+    for entry in board["entries"]:
+        js, gan = (entry["divergences"][name]["last"]["values"] for name in ("js", "gan"))
+        assert 0 < js[0] < 0.6932
+        assert gan[0] == pytest.approx(2 * js[0], rel=1e-3)
+    page = (tmp_path / "index.html").read_text()
+    assert "What fresh critics measure" in page
+    again = bench.bench(replace(plain, measure=True), tmp_path, local(), device="cpu", workers=2)
+    assert again["entries"][0]["divergences"] == board["entries"][0]["divergences"]
+    kept = bench.bench(plain, tmp_path, local(), device="cpu", workers=2)  # not asked again: what is known stays
+    assert kept["divergences"].keys() == board["divergences"].keys()
+
+
+def test_a_divergence_that_fails_costs_only_itself(tmp_path, adopt):
+    from ganzoo import meter
+    from ganzoo.part import Part
+    from ganzoo.registry import Entry
+
+    adopt("divergence", Entry("broken", "math:sqrt", "no divergence at all"))
+    pair = Part("pair", "shift").build()
+    sides = (meter.of_density(side, sizes=(500, 100, 500)).draw(0) for side in (pair.p, pair.q))
+    found = meter.matrix(*sides, seed=0)
+    assert "error" in found["broken"]
+    assert found["js"]["value"] > 0
