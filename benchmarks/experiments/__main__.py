@@ -17,8 +17,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import _shared
-
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
 
@@ -44,6 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
     if asked.name is None:
         print("\n".join(f"{name:20} {summary}" for name, summary in names().items()))
         return
+    import _shared  # with torch, which a list needs not
+
     experiment = importlib.import_module(asked.name.replace("-", "_"))
     if asked.picture and not hasattr(experiment, "draw"):
         parser.error(f"{asked.name} draws nothing")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import scipy
 import torch
 
+from ganzoo.files import finite
 from ganzoo.provenance import environment
 
 Check = dict[str, Any]
@@ -23,17 +24,18 @@ def one_thread() -> None:
 
 
 def close(
-    what: str, expected: float, measured: float, tolerance: float, source: str, *, relative: bool = False
+    what: str, expected: float, measured: float | list[float], tolerance: float, source: str, *, relative: bool = False
 ) -> Check:
-    """``|measured − expected| ≤ tolerance``, or ``≤ tolerance · |expected|``."""
+    """``|measured − expected| ≤ tolerance``, or ``≤ tolerance · |expected|``; of several values, for each of them."""
     allowed = tolerance * abs(expected) if relative else tolerance
+    values = measured if isinstance(measured, list) else [measured]
     return {
         "what": what,
         "expected": expected,
         "measured": measured,
         "tolerance": f"{tolerance:.0%}" if relative else tolerance,
         "source": source,
-        "holds": math.isfinite(measured) and abs(measured - expected) <= allowed,
+        "holds": bool(values) and all(abs(value - expected) <= allowed for value in values),
     }
 
 
@@ -54,7 +56,13 @@ def recorded(name: str, result: dict[str, Any], device: str = "cpu") -> dict[str
 
 def write(path: Path, result: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(finite(result), indent=1, ensure_ascii=False) + "\n")
+
+
+def spread(values: Sequence[float]) -> str:
+    """The mean, and the distance from it to the farthest value."""
+    mean = statistics.fmean(values)
+    return f"{mean:.4f} ± {max(abs(value - mean) for value in values):.4f}"
 
 
 def rows(head: Sequence[str], body: Sequence[Sequence[Any]]) -> str:
