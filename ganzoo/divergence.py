@@ -110,8 +110,8 @@ class FDivergence(Divergence):
         """``lim_{u→0} f(u) + lim_{u→∞} f(u)/u``, what distributions that do not overlap get (offset taken off)."""
         u = torch.tensor(NEAR, dtype=torch.float64)
         limits = (self.f(u), u * self.f(1 / u))
-        # Where the limit is infinite the value keeps growing; where it is finite it has long been reached.
-        finite = all(float(far) <= 1.5 * float(near) + 1e-9 for far, near in limits)
+        # Where the limit is infinite the value keeps growing or overflows; where it is finite it has long been reached.
+        finite = all(far.isfinite() and float(far) <= 1.5 * float(near) + 1e-9 for far, near in limits)
         return sum(float(far) for far, _ in limits) - self.offset if finite else math.inf
 
     @abstractmethod

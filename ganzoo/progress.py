@@ -86,8 +86,8 @@ class TrainProgress:
         if self._estimated and result["status"] == "finished":
             what = " and ".join(_criticised(self.job.recipe))
             self.console.print(
-                f"The estimate is of {what}, by this run's own critic on training batches: it is always a little behind "
-                f"the generator. Fresh critics on held-out data: ganzoo measure {self.job.folder}",
+                f"The estimate is of {what}, by this run's own critic on training batches: always a little behind the "
+                f"generator. Fresh critics on held-out data: ganzoo measure {self.job.folder}",
                 style="dim",
                 markup=False,
                 highlight=False,

@@ -19,6 +19,8 @@ EXACT: Final = 1e-9
 QUADRATURE: Final = 1e-6
 STRATIFIED: Final = 2e-2
 FLOAT32_MAX: Final = 3e38
+#: The log ratio of densities that do not overlap.
+FAR: Final = 30.0
 
 
 def check_divergence(divergence: Divergence | SampleDivergence, *, name: str = "") -> None:
@@ -36,6 +38,7 @@ def check_divergence(divergence: Divergence | SampleDivergence, *, name: str = "
     for which in ("generator_loss", "non_saturating_loss"):
         if which in losses:
             _check_lazy(f"{name}: {which}", losses[which], must=isinstance(divergence, FDivergence))
+    _check_meter(divergence, name)
     if isinstance(divergence, FDivergence):
         for check in (
             _check_f,
@@ -96,6 +99,25 @@ def _check_lazy(what: str, loss: Callable[[Scores], Tensor], must: bool) -> None
         not unused and not (must and "real" in read),
         f"{what} reads scores.real, which it does not need: it costs a forward",
     )
+
+
+def _check_meter(divergence: Divergence, name: str) -> None:
+    """What a meter takes from it: a supremum above 0, which the optimal critic reads where nothing overlaps."""
+    slope, most = divergence.lipschitz, divergence.supremum
+    expect(slope is None or slope > 0, f"{name}: lipschitz is {slope!r}, the contract is a slope above 0, or none")
+    expect(most > 0, f"{name}: supremum is {most!r}, the contract is a number above 0, or infinity")
+    try:
+        real, fake = (divergence.optimal_critic(torch.full((4,), side, dtype=torch.float64)) for side in (FAR, -FAR))
+    except IncompatibleError:
+        return
+    read = float(divergence.estimate(Scores.of(real, fake)))
+    if math.isfinite(most):
+        expect(
+            abs(read - most) < 1e-2 * most,
+            f"{name}: where nothing overlaps its optimal critic reads {read:.4f}, and its supremum is {most:.4f}",
+        )
+    else:
+        expect(read > 1, f"{name}: where nothing overlaps its optimal critic reads {read:.4f}, and it has no supremum")
 
 
 def _check_f(d: FDivergence, name: str) -> None:
