@@ -59,7 +59,8 @@ PUBLISHED = {
     "pearson": Fit(0.5737, 1.9274, 0.6457),
 }
 
-#: Chosen on seeds from 100 on; the same for every divergence.
+#: The same for every divergence. The rate was chosen on seeds 100 and 101: at 1e-3 the critic lags, and σ under Pearson
+#: came out .036 too large.
 SETTINGS: Mapping[str, Any] = {
     "generator": "gaussian",
     "discriminator": "smooth-mlp",
@@ -68,7 +69,7 @@ SETTINGS: Mapping[str, Any] = {
     "batch_size": 1024,
     "steps": 20_000,
     "schedule": "cosine",
-    "optimizer.lr": 1e-3,
+    "optimizer.lr": 3e-3,
 }
 
 
@@ -129,7 +130,8 @@ def trained(recipes: Mapping[str, Recipe], seeds: list[int], jobs: int) -> Itera
 
 def learned(name: str, each: Job, result: Result) -> dict[str, Any]:
     """What a run ended with; a failed or diverged one has no numbers and says why."""
-    found = {key: result.get(key) for key in ("status", "seconds", "error", "diverged_at") if result.get(key)}
+    found = {key: result[key] for key in ("status", "seconds", "error", "diverged_at") if result.get(key)}
+    found["commit"] = result.get("environment", {}).get("commit")  # a run that was kept may be older than this
     if result["status"] != "finished":
         return {**found, "mu": math.nan, "sigma": math.nan, "quadrature": math.nan, "critic": math.nan}
     generator = ganzoo.load(each.folder).generator
