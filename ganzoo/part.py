@@ -212,7 +212,7 @@ class Part:
                     return cls(
                         kind,
                         registry().name(entry),
-                        {n: cls.of(v, nested[n]) if n in nested else v for n, v in options.items()},
+                        {n: v if v is None or n not in nested else cls.of(v, nested[n]) for n, v in options.items()},
                     )
         raise ExportError(
             f"{thing!r} has no registered name, so it cannot be written down. Register it as a {' or '.join(kinds)} "

@@ -43,6 +43,15 @@ README = {
         "ten minutes",
     ),
     "ganzoo bench": ("ganzoo bench mle-gmm.digits --seeds 1 --jobs 1", "three minutes"),
+    "ganzoo measure runs/js-gan.ring --divergence js,kl": (
+        "ganzoo measure runs/js-gan.ring --divergence js,kl --critics 1 --steps 20",
+        "a minute",
+    ),
+    "ganzoo measure --pair mixture-gaussian": (
+        "ganzoo measure --pair mixture-gaussian --critics 1 --steps 20",
+        "half a minute",
+    ),
+    "ganzoo bench --measure": ("", "minutes, and a folder that another bench is in"),
     "ganzoo bench --suite full": ("", "an hour"),
     "ganzoo bench 'ns-gan.*' --seeds 10 --out bench/ns": (
         "ganzoo bench 'ns-gan.mixture-1d' --seeds 1 --jobs 1 --out bench/ns",

@@ -10,6 +10,7 @@ from ganzoo.divergence import Scores
 from ganzoo.engine.functional import Functional
 from ganzoo.errors import IncompatibleError
 from ganzoo.game import Round
+from ganzoo.part import Part
 from ganzoo.terms import Criticise, Fool
 from ganzoo.testing import check_term
 from ganzoo.zoo.discriminators import MLPDiscriminator
@@ -185,3 +186,9 @@ def test_consistency_is_the_squared_slope_for_little_noise():
         along = [round.noise(f"consistency-{side}") @ torch.tensor([3.0, 4.0]).double() for side in ("real", "fake")]
         wanted = size**2 * sum(float(a.square().mean()) for a in along)
         assert Consistency(0.3)(round).item() == pytest.approx(wanted)
+
+
+def test_a_term_without_its_optional_part_can_be_written_down():
+    written = Part.of(NoisyCriticise(GAN()), ("term",)).json()
+    assert written["options"]["schedule"] is None
+    assert Part.parse(written).build() == NoisyCriticise(GAN())
