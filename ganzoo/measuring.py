@@ -149,14 +149,15 @@ def table(kept: Json) -> Table:
     """The readings, one a line."""
     there = any(reading["truth"] for reading in kept["readings"])
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("divergence", "estimate", *(["true"] if there else []), "real vs real", "between", ""):
-        shown.add_column(Text(name), justify="left" if name in ("divergence", "") else "right", no_wrap=True)
+    for name in ("divergence", "estimate", *(["true"] if there else []), "real vs real", "at most", "unit"):
+        words = name in ("divergence", "unit")
+        shown.add_column(Text(name), justify="left" if words else "right", no_wrap=name != "unit")
     for reading in kept["readings"]:
         upper = "∞" if reading["upper"] is None else number(reading["upper"])
         cells = [f"{reading['divergence']}", _in_words(reading["estimate"])]
         cells += [_truth(reading["truth"])] if there else []
-        cells += [_in_words(reading["control"]), f"0 and {upper} {reading['unit']}"]
-        shown.add_row(*map(Text, [*cells, "saturated" if reading["saturated"] else ""]))
+        cells += [_in_words(reading["control"]), upper]
+        shown.add_row(*map(Text, [*cells, reading["unit"] + ", saturated" * reading["saturated"]]))
     return shown
 
 

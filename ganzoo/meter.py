@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import product
 from typing import Any, Final, NamedTuple, final
 
 import torch
@@ -34,8 +35,9 @@ SIZES: Final = (100_000, 10_000, 50_000)
 FEW: Final = 3
 #: How often a fit looks for its best snapshot.
 LOOKS: Final = 10
-#: Log ratios may be cut at these shares of the second part's outermost ones.
-CUTS: Final = (0.0, 1e-4, 1e-3, 5e-3, 0.01, 0.03, 0.1)
+#: Log ratios may be cut at any of these on either side. A critic that is cut is a critic too, down to one that always
+#: says 0; where samples are few it makes up large ones, which exponentials then blow up.
+BOUNDS: Final = (math.inf, 10.0, 8.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0)
 #: Standard errors by which an estimate on the second part must be above another to be chosen instead.
 CAUTION: Final = 2.0
 #: Samples of each side that an estimate is taken over at a time: some look at all pairs of them.
@@ -251,17 +253,17 @@ def matrix(real: Parts, fake: Parts, seed: int) -> dict[str, Json]:
 
 @final
 class Critic(nn.Module):
-    """A network on standardised samples, with bounds on what it says that were chosen after the fit."""
+    """A network on standardised samples."""
 
     def __init__(self, network: nn.Module, centre: Tensor, scale: Tensor, gain: float = 1.0) -> None:
         super().__init__()
-        self.network, self.gain, self.low, self.high = network, gain, -math.inf, math.inf
+        self.network, self.gain = network, gain
         self.register_buffer("centre", centre)
         self.register_buffer("scale", scale)
 
     def forward(self, x: Tensor) -> Tensor:
         score: Tensor = self.network((x - self.get_buffer("centre")) / self.get_buffer("scale")).score
-        return (self.gain * score).clamp(self.low, self.high)
+        return self.gain * score
 
     @torch.no_grad()
     def score(self, x: Tensor) -> Tensor:
@@ -292,28 +294,24 @@ class _Bench:
             return self._through_ratio(divergence)
         critic = self._critic(self.settings.network(self.real.fit.shape[1:]))
         self._fit(critic, divergence, through=False, steps=self.settings.steps)
-        return self._reading(critic, divergence, through=False)
+        return self._reading(critic, divergence)
 
     def _through_ratio(self, divergence: Divergence) -> float:
-        """The best, on the second part, of the log ratio as it is and of one refined on the divergence's own loss."""
-        candidates = [self.ratio]
+        """The best, on the second part, of the log ratio as it is and of one refined on the divergence's own loss, each
+        with its bounds."""
+        critics = [self.ratio]
         if self.settings.refine and divergence != _logistic():
-            refined = copy.deepcopy(self.ratio)
-            self._fit(refined, divergence, through=True, steps=self.settings.steps // 2, rate=0.25)
-            candidates.append(refined)
-        choices = [each for critic in candidates for each in self._cut(critic)]
-        best = max(choices, key=lambda critic: self._merit(critic, divergence, through=True))
-        return self._reading(best, divergence, through=True)
-
-    def _cut(self, critic: Critic) -> Iterator[Critic]:
-        """The critic with what it says bounded, since where samples are few it makes up what exponentials then blow up:
-        a bounded critic is a critic too, and so is one that always says 0."""
-        scores = torch.cat([critic.score(side.choose) for side in (self.real, self.fake)]).sort().values
-        bounds = [(float(scores[i]), float(scores[-1 - i])) for i in (int(share * len(scores)) for share in CUTS)]
-        for low, high in (*bounds, (0.0, 0.0)):
-            cut = copy.copy(critic)
-            cut.low, cut.high = low, high
-            yield cut
+            critics.append(copy.deepcopy(self.ratio))
+            self._fit(critics[1], divergence, through=True, steps=self.settings.steps // 2, rate=0.25)
+        choices: list[tuple[float, int, float, float]] = []
+        for index, critic in enumerate(critics):
+            real, fake = (critic.score(side.choose) for side in (self.real, self.fake))
+            for low, high in product(BOUNDS, BOUNDS):
+                cut = (divergence.optimal_critic(score.clamp(-low, high)) for score in (real, fake))
+                choices.append((_merit(divergence, *cut), index, low, high))
+        _, index, low, high = max(choices)
+        cut = (critics[index].score(side.read).clamp(-low, high) for side in (self.real, self.fake))
+        return _mean(divergence, *map(divergence.optimal_critic, cut))
 
     def _sloped(self, divergence: Divergence) -> float:
         """By a critic whose slope is bounded by construction: one scale for all coordinates keeps that bound."""
@@ -322,7 +320,7 @@ class _Bench:
         network = Part("discriminator", "lipschitz-mlp").resolved(shape=x.shape[1:])
         critic = self._made(network, centre, scale, (divergence.lipschitz or 1.0) * float(scale))
         self._fit(critic, divergence, through=False, steps=self.settings.steps // 2)
-        return self._reading(critic, divergence, through=False)
+        return self._reading(critic, divergence)
 
     def _over_pairs(self, divergence: SampleDivergence) -> float:
         sides = (side.read[: self.settings.pieces * PIECE].split(PIECE) for side in (self.real, self.fake))
@@ -346,7 +344,12 @@ class _Bench:
         rng = torch.Generator().manual_seed(derive(self.seed, "order"))
         optimizer = torch.optim.Adam(critic.parameters(), lr=rate * self.settings.rate, betas=(0.9, 0.99))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
-        best, kept = self._merit(critic, divergence, through=through), None
+
+        def merit() -> float:
+            scores = (_read_as(divergence, critic.score(side.choose), through) for side in (self.real, self.fake))
+            return _merit(divergence, *scores)
+
+        best, kept = merit(), None
         for step in range(1, steps + 1):
             x, y = (
                 side.fit[torch.randint(len(side.fit), (size,), generator=rng).to(device)]
@@ -359,33 +362,32 @@ class _Bench:
             nn.utils.clip_grad_norm_(critic.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            if step % max(1, steps // LOOKS) == 0:
-                merit = self._merit(critic, divergence, through=through)
-                if merit > best:
-                    best, kept = merit, copy.deepcopy(critic.state_dict())
+            if step % max(1, steps // LOOKS) == 0 and (now := merit()) > best:
+                best, kept = now, copy.deepcopy(critic.state_dict())
         if kept is not None:
             critic.load_state_dict(kept)
         critic.requires_grad_(False)
 
-    def _reading(self, critic: Critic, divergence: Divergence, *, through: bool) -> float:
-        values = _values(critic, divergence, self.real.read, self.fake.read, PIECE, through=through)
-        return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
-
-    def _merit(self, critic: Critic, divergence: Divergence, *, through: bool) -> float:
-        """The estimate on the second part less some of its standard errors: a few huge terms are no good sign."""
-        real, fake = self.real.choose, self.fake.choose
-        size = max(2, min(PIECE, len(real) // 10, len(fake) // 10))
-        values = torch.tensor(_values(critic, divergence, real, fake, size, through=through))
-        error = values.std() / math.sqrt(len(values)) if len(values) > 1 else values.new_zeros(())
-        return float((values.mean() - CAUTION * error).nan_to_num(-math.inf, posinf=-math.inf))
+    def _reading(self, critic: Critic, divergence: Divergence) -> float:
+        return _mean(divergence, critic.score(self.real.read), critic.score(self.fake.read))
 
 
-def _values(
-    critic: Critic, divergence: Divergence, real: Tensor, fake: Tensor, size: int, *, through: bool
-) -> list[float]:
-    """The estimate over pieces of ``size`` samples, since some look at all pairs of scores."""
-    scores = (_read_as(divergence, critic.score(x), through).split(size) for x in (real, fake))
-    return [float(divergence.estimate(Scores.of(*piece))) for piece in _whole(zip(*scores, strict=False))]
+def _mean(divergence: Divergence, real: Tensor, fake: Tensor) -> float:
+    values = _values(divergence, real, fake, PIECE)
+    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
+
+
+def _merit(divergence: Divergence, real: Tensor, fake: Tensor) -> float:
+    """The estimate less some of its standard errors: a few huge terms are no good sign."""
+    values = torch.tensor(_values(divergence, real, fake, max(2, min(PIECE, len(real) // 10, len(fake) // 10))))
+    error = values.std() / math.sqrt(len(values)) if len(values) > 1 else values.new_zeros(())
+    return float((values.mean() - CAUTION * error).nan_to_num(-math.inf, posinf=-math.inf))
+
+
+def _values(divergence: Divergence, real: Tensor, fake: Tensor, size: int) -> list[float]:
+    """The estimate over pieces of ``size`` scores, since some look at all pairs of them."""
+    pieces = _whole(zip(real.split(size), fake.split(size), strict=False))
+    return [float(divergence.estimate(Scores.of(*piece))) for piece in pieces]
 
 
 def _whole(pieces: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:

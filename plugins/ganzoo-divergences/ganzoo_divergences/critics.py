@@ -27,7 +27,7 @@ class Wasserstein(Divergence):
     difference of the means, is at most ``K · W1`` for a critic of slope K, and bounds nothing for one without a bound.
     """
 
-    unit: ClassVar[str] = "data units × the critic's slope"
+    unit: ClassVar[str] = "data units"
     lipschitz: ClassVar[float | None] = 1.0
 
     def critic_loss(self, scores: Scores) -> Tensor:
