@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from processes import forked
 from workbench import Workbench
 
 ROOT = Path(__file__).parents[1]
@@ -173,3 +174,27 @@ def test_what_is_compared_is_compared():
 @pytest.mark.slow
 def test_the_readme_does_what_it_shows(tmp_path):
     play(Workbench.make(tmp_path, "ganzoo-flows"), ROOT / "README.md", README)
+
+
+def test_the_commands_of_the_theory_run(tmp_path):
+    """Those of the core, with budgets too small to learn anything; what they measure is held to the truth elsewhere."""
+    small = {"train": ["--steps", "1"], "measure": ["--steps", "1", "--critics", "1"], "show": []}
+    lines = [
+        shlex.split(line)
+        for block in blocks((ROOT / "docs" / "theory.md").read_text())
+        if block.language == "sh" and not block.mark
+        for line in block.text.splitlines()
+    ]
+    assert len(lines) >= 7
+    for ganzoo, command, *words in lines:
+        assert ganzoo == "ganzoo"
+        done = forked(command, *words, *small[command], cwd=tmp_path)
+        assert done.code == 0, f"{command} {words}: {done.out}{done.err}"
+
+
+def test_the_theory_prints_what_it_shows(capsys):
+    page = (ROOT / "docs" / "theory.md").read_text()
+    shown = [block for block in blocks(page) if block.language in ("python", "text")]
+    assert [block.language for block in shown] == ["python", "text"]
+    exec(compile(shown[0].text, "theory.md", "exec"), {})
+    assert capsys.readouterr().out == shown[1].text
