@@ -208,7 +208,7 @@ def leaderboard(
         "floors": {
             part.name: _floor(part.build()) for part in {r.dataset.name: r.dataset for r in todo.recipes}.values()
         },
-        "divergences": _divergences(entries),
+        "divergences": _divergences(list(results.values())),
         "controls": {dataset: _readings(found) for dataset, found in controls.items()},
         "entries": entries,
     }
@@ -227,24 +227,29 @@ def _described(name: str) -> dict[str, Any]:
     return {"unit": metric.unit, "better": metric.better, "summary": registry().find("metric", name).summary}
 
 
-def _divergences(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """What was measured by critics: units, and the most that each can be."""
-    there = {name for entry in entries for name in entry["divergences"]}
-    found: dict[str, Any] = {}
-    for name in (name for name in registry().names("divergence") if name in there):
-        divergence = registry().find("divergence", name).create({})
-        found[name] = {
-            "unit": divergence.unit,
-            "better": "lower",
+def _divergences(results: list[Result]) -> dict[str, Any]:
+    """What was measured by critics: units, and the most that each can be. A smaller lower bound is not better."""
+    seen = {name: each for result in results for name, each in (result.get("divergences") or {}).items()}
+    return {
+        name: {
+            "unit": seen[name].get("unit", ""),
+            "better": "",
             "summary": registry().find("divergence", name).summary,
-            "upper": getattr(divergence, "supremum", math.inf),
+            "upper": seen[name].get("upper"),
         }
-    return found
+        for name in registry().names("divergence")
+        if name in seen
+    }
 
 
 def _readings(found: list[Mapping[str, Any]]) -> dict[str, Any]:
-    names = [name for name in registry().names("divergence") if any(name in each for each in found)]
-    return {name: {"last": interval([each[name]["value"] for each in found if name in each])} for name in names}
+    readings: dict[str, Any] = {}
+    for name in (name for name in registry().names("divergence") if any(name in each for each in found)):
+        of_name = [each[name] for each in found if name in each]
+        how = next((each["how"] for each in of_name if "how" in each), "")
+        errors = [f"failed: {each['error']}" for each in of_name if "error" in each]
+        readings[name] = {"how": next(iter(errors), how), "last": interval([each["value"] for each in of_name])}
+    return readings
 
 
 def _floor(dataset: Any) -> dict[str, Any]:

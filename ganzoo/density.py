@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ganzoo.dataset import Batch
+from ganzoo.errors import IncompatibleError
 
 #: Log ratios are cut here: the square of what they stand for is still a number.
 FARTHEST: Final = 340.0
@@ -53,6 +54,8 @@ def log_ratio(p: Density, q: Density, x: Tensor) -> Tensor:
 
 def _log_ratio(p: Density, q: Density, x: Tensor) -> Tensor:
     a, b = p.log_prob(x).double(), q.log_prob(x).double()
+    if bool((a.isnan() | b.isnan()).any()):
+        raise IncompatibleError("a density is not a number at some of its samples")
     nowhere = a.isneginf() & b.isneginf()
     return torch.where(nowhere, 0.0, a - b)
 
@@ -64,8 +67,7 @@ def mixture_mean(g: Callable[[Tensor], Tensor], p: Density, q: Density) -> Truth
     On the line it is a sum over a grid, which is widened as long as that adds to it; elsewhere a mean over samples.
     """
     evaluate = _on_the_line if math.prod(p.shape) == 1 else _over_samples
-    found, beyond = evaluate(g, p, q, FARTHEST)
-    nearer, _ = evaluate(g, p, q, FARTHEST / 2)
+    (found, nearer), beyond = evaluate(g, p, q)
     if found is None or nearer is None:
         return None
     if abs(found.value - nearer.value) > 1e-3 * abs(found.value):  # then it is the cut that was measured
@@ -73,15 +75,20 @@ def mixture_mean(g: Callable[[Tensor], Tensor], p: Density, q: Density) -> Truth
     return found
 
 
-def _over_samples(g: Callable[[Tensor], Tensor], p: Density, q: Density, cut: float) -> tuple[Truth | None, bool]:
-    """The mean with its error, and whether one density has mass where the other has none."""
-    means, beyond = list[float](), False
+def _cuts(g: Callable[[Tensor], Tensor], ratio: Tensor) -> list[Tensor]:
+    """``g`` of the log ratios, cut where they are and at half of that."""
+    return [g(ratio.clamp(-cut, cut)) for cut in (FARTHEST, FARTHEST / 2)]
+
+
+def _over_samples(g: Callable[[Tensor], Tensor], p: Density, q: Density) -> tuple[list[Truth | None], bool]:
+    """The mean with its error for both cuts, and whether one density has mass where the other has none."""
+    means, beyond = list[list[float]](), False
     for group in range(GROUPS):
         rng = torch.Generator().manual_seed(group)
         ratio = _log_ratio(p, q, torch.cat([side.sample(SAMPLES // GROUPS, rng).x for side in (p, q)]))
         beyond = beyond or bool(ratio.isinf().any())
-        means.append(float(g(ratio.clamp(-cut, cut)).mean()))
-    return from_groups(means), beyond
+        means.append([float(value.mean()) for value in _cuts(g, ratio)])
+    return [from_groups(each) for each in zip(*means, strict=True)], beyond
 
 
 def from_groups(means: Sequence[float]) -> Truth | None:
@@ -111,16 +118,22 @@ def weighted_line(p: Density, q: Density, cells: int) -> tuple[Tensor, Tensor, T
     return x, mass[0] / mass[0].sum(), mass[1] / mass[1].sum()
 
 
-def _on_the_line(g: Callable[[Tensor], Tensor], p: Density, q: Density, cut: float) -> tuple[Truth, bool]:
-    sums, beyond = list[float](), False
+def _on_the_line(g: Callable[[Tensor], Tensor], p: Density, q: Density) -> tuple[list[Truth | None], bool]:
+    sums, beyond = list[list[float]](), False
     for widths in (1.5, 3.0, 6.0):
         cells = line(p, q, widths)
         x = cells[:, None].unflatten(1, p.shape)
-        mass = (p.log_prob(x).exp() + q.log_prob(x).exp()) / 2
         ratio = _log_ratio(p, q, x)
+        mass = (p.log_prob(x).exp() + q.log_prob(x).exp()) / 2
         beyond = beyond or bool((ratio.isinf() & (mass > 0)).any())
-        terms = torch.where(mass > 0, mass * g(ratio.clamp(-cut, cut)), 0.0)
-        sums.append(float(terms.sum() * (cells[1] - cells[0])))
-    first, second = sums[1] - sums[0], sums[2] - sums[1]
-    grows = second > 1e-3 * abs(sums[2]) and second >= first
-    return Truth(math.inf if grows or math.isnan(sums[2]) else sums[2]), beyond
+        width = cells[1] - cells[0]
+        sums.append([float(torch.where(mass > 0, mass * value, 0.0).sum() * width) for value in _cuts(g, ratio)])
+    return [_limit(*each) for each in zip(*sums, strict=True)], beyond
+
+
+def _limit(narrow: float, wide: float, widest: float) -> Truth | None:
+    """What integrals over ever wider ranges go to; infinity where each adds as much as the one before."""
+    if math.isnan(widest):
+        return None
+    grows = widest - wide > 1e-3 * abs(widest) and widest - wide >= wide - narrow
+    return Truth(math.inf if grows else widest)

@@ -23,7 +23,7 @@ from typing import Any, final
 
 import torch
 
-from ganzoo import meter, model
+from ganzoo import meter, model, sides
 from ganzoo.errors import ExportError, GanzooError
 from ganzoo.evaluate import evaluate
 from ganzoo.files import finite, write_json
@@ -126,10 +126,10 @@ def _measured(run: Run, seed: int) -> dict[str, Any]:
 
 def _divergences(job: Job, run: Run) -> Result:
     """What fresh critics say of the last step's generator, and of the data's two halves."""
-    real, device = meter.of_dataset(run.dataset), run.device
+    real, device = sides.of_dataset(run.dataset), run.device
     found: Result = {}
     if job.measure:
-        fake = meter.of_generator(run.generator("last"), run.dataset).draw(job.seed).to(device)
+        fake = sides.of_generator(run.generator("last"), run.dataset).draw(job.seed).to(device)
         found["divergences"] = finite(meter.matrix(real.draw(job.seed).to(device), fake, job.seed))
     if job.control:
         one, other = (half.to(device) for half in real.halves(job.seed))

@@ -6,25 +6,26 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, final
 
 from rich.table import Table
 from rich.text import Text
 
-from ganzoo import meter, model, pictures
+from ganzoo import meter, model, pictures, sides
 from ganzoo.bench import interval
 from ganzoo.dataset import Dataset
 from ganzoo.device import pick_device
 from ganzoo.divergence import Divergence, SampleDivergence
 from ganzoo.errors import IncompatibleError, OptionError, UsageError, suggest
 from ganzoo.files import finite, write_json
-from ganzoo.meter import Parts, Reading, Settings, Side
+from ganzoo.meter import Reading, Settings
 from ganzoo.pair import Pair
 from ganzoo.part import Part
 from ganzoo.plugins import registry
 from ganzoo.provenance import environment
 from ganzoo.report import interval as in_words
 from ganzoo.report import number
+from ganzoo.sides import Side
 
 FORMAT: Final = 1
 ALL: Final = "all"
@@ -33,6 +34,7 @@ LOG2: Final = math.log(2.0)
 Json = dict[str, Any]
 
 
+@final
 @dataclass(frozen=True)
 class Question:
     """What is to be measured: ``what`` from ``against``, by ``divergences``, which have names."""
@@ -54,11 +56,15 @@ def about_model(
     made = tuple(found.sample(1, seed=0).x.shape[1:])
     if made != tuple(dataset.shape):
         raise IncompatibleError(f"{found.name} makes samples of shape {made}, and {against} has {tuple(dataset.shape)}")
+    if against and getattr(found.generator, "classes", 0) and found.dataset.classes != dataset.classes:
+        raise IncompatibleError(
+            f"{found.name} reads {found.dataset.classes} labels, and {against} has {dataset.classes}"
+        )
     named, critic, rest = _sorted(divergences, options)
     if rest:
         raise OptionError(f"-o {min(rest)}: {_known(named)}")
     name = against or found.config["recipe"]["dataset"]["name"]
-    p, q = meter.of_dataset(dataset), meter.of_generator(found.generator, dataset)
+    p, q = sides.of_dataset(dataset), sides.of_generator(found.generator, dataset)
     return Question(found.name, name, p, q, named, critic)
 
 
@@ -66,7 +72,7 @@ def about_pair(name: str, divergences: Sequence[str], options: Mapping[str, str]
     """A known pair of distributions; options that are nobody else's are the pair's."""
     named, critic, rest = _sorted(divergences, options)
     pair: Pair = Part("pair", name, rest).resolved().build()
-    p, q = meter.of_density(pair.p), meter.of_density(pair.q)
+    p, q = sides.of_density(pair.p), sides.of_density(pair.q)
     return Question(f"q of {name}", "p", p, q, named, critic)
 
 
@@ -103,18 +109,19 @@ def answer(question: Question, settings: Settings, device: str, out: Path, heard
     """Measure, keep ``measure.json`` in ``out``, and draw the critic there, where there are one or two dimensions."""
     where = pick_device(device)
     readings, critic = meter.measure(question.divergences, question.p, question.q, settings, device=where, heard=heard)
-    shown = Parts(*(x[:0] for x in question.p.draw(0)))
-    kept = {
+    kept: Json = {
         "format": FORMAT,
         "what": question.what,
         "against": question.against,
-        "critic": settings.network(tuple(shown.fit.shape[1:])).json(),
+        "critic": settings.network(question.p.shape).json(),
         **{name: value for name, value in asdict(settings).items() if name != "critic"},
         "readings": [_reading_json(reading) for reading in readings],
         "environment": environment(where),
     }
+    kept = finite(kept)
     out.mkdir(parents=True, exist_ok=True)
-    if math.prod(shown.fit.shape[1:]) <= 2:
+    write_json(out / "measure.json", kept)
+    if critic is not None and math.prod(question.p.shape) <= 2:
         real, fake = question.p.draw(0).read, question.q.draw(1).read
         pictures.draw_critic(
             lambda x: critic.score(x.to(where)).cpu(),
@@ -124,8 +131,6 @@ def answer(question: Question, settings: Settings, device: str, out: Path, heard
             f"{question.what} against {question.against}",
         )
         kept["picture"] = "critic.png"
-    kept = finite(kept)
-    write_json(out / "measure.json", kept)
     return kept
 
 
@@ -134,6 +139,7 @@ def _reading_json(reading: Reading) -> Json:
     return {
         "divergence": reading.divergence,
         "unit": reading.unit,
+        "how": reading.how,
         "estimate": interval(reading.values),
         "control": interval(reading.control),
         "lower": 0.0,
@@ -141,7 +147,7 @@ def _reading_json(reading: Reading) -> Json:
         "saturated": reading.saturated,
         "truth": None
         if truth is None
-        else {"value": truth.value if math.isfinite(truth.value) else "infinite"} | {"error": truth.error},
+        else {"value": "infinite" if math.isinf(truth.value) else truth.value, "error": truth.error},
     }
 
 
@@ -151,7 +157,8 @@ def table(kept: Json) -> Table:
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("divergence", "estimate", *(["true"] if there else []), "real vs real", "at most", "unit"):
         words = name in ("divergence", "unit")
-        shown.add_column(Text(name), justify="left" if words else "right", no_wrap=name != "unit")
+        side, fold = ("left" if words else "right"), name == "unit"
+        shown.add_column(Text(name), justify=side, no_wrap=not fold, overflow="fold", min_width=8 if fold else None)
     for reading in kept["readings"]:
         upper = "∞" if reading["upper"] is None else number(reading["upper"])
         cells = [f"{reading['divergence']}", _in_words(reading["estimate"])]
@@ -175,13 +182,15 @@ def _truth(truth: Json | None) -> str:
 
 def words(kept: Json) -> list[str]:
     """What the numbers mean."""
-    n = kept["critics"]
+    n, readings = kept["critics"], kept["readings"]
     error = f"± 95 % interval over {n} critics (Student's t)" if n > 1 else "of one critic: no interval"
     said = [
-        f"Each estimate is {error}, read off samples that no critic was fitted to: in expectation at most the truth.",
+        f"Each estimate is {error}, read off samples that nothing was fitted to: in expectation at most the truth.",
         "Real vs real is the same between halves of the real data, where the truth is 0.",
     ]
-    for reading in kept["readings"]:
+    for how in dict.fromkeys(reading["how"] for reading in readings):
+        said.append(f"{', '.join(r['divergence'] for r in readings if r['how'] == how)}: {how}.")
+    for reading in readings:
         jsd = reading["estimate"]["mean"]
         if reading["divergence"] == "js" and jsd is not None:
             loss = number(2 * LOG2 - 2 * jsd)
@@ -189,9 +198,10 @@ def words(kept: Json) -> list[str]:
                 f"A discriminator of the original GAN that is as good has the loss 2 log 2 − 2 JSD = {loss}: at 1.386 "
                 "it cannot tell the two apart, at 0 it always can."
             )
-    if any(reading["saturated"] for reading in kept["readings"]):
+    if any(reading["saturated"] for reading in readings):
+        others = [name for name in ("wasserstein", "energy-distance") if name in registry().names("divergence")]
         said.append(
             "Saturated: the two sides hardly overlap, and this divergence no longer says how far apart they are; or "
-            "the samples are too few to show more. The distances `wasserstein` and `energy-distance` still do."
+            "the samples are too few to show more." + (f" {' and '.join(others)} still say it." if others else "")
         )
     return said

@@ -10,34 +10,30 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor, nn
 
-from ganzoo import evaluate
-from ganzoo.dataset import PARTS, Batch, Dataset, TractableDataset
 from ganzoo.density import Density, Truth
 from ganzoo.divergence import Divergence, SampleDivergence, Scores
 from ganzoo.errors import IncompatibleError
-from ganzoo.generator import Generator, TractableGenerator
 from ganzoo.part import Part
 from ganzoo.plugins import registry
 from ganzoo.seeds import derive
+from ganzoo.sides import Parts, Side
 
-#: Samples of a distribution that can be drawn from without end: to fit to, to choose by, to read off.
-SIZES: Final = (100_000, 10_000, 50_000)
 #: Dimensions up to which the critic is given waves of many lengths.
 FEW: Final = 3
 #: How often a fit looks for its best snapshot.
 LOOKS: Final = 10
 #: Log ratios may be cut at any of these on either side. A critic that is cut is a critic too, down to one that always
-#: says 0; where samples are few it makes up large ones, which exponentials then blow up.
-BOUNDS: Final = (math.inf, 10.0, 8.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0)
+#: says 0; beyond, it makes up what no number of samples could show, and exponentials blow it up.
+BOUNDS: Final = (12.0, 10.0, 8.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0)
 #: Standard errors by which an estimate on the second part must be above another to be chosen instead.
 CAUTION: Final = 2.0
 #: Samples of each side that an estimate is taken over at a time: some look at all pairs of them.
@@ -47,95 +43,7 @@ SATURATION: Final = 0.95
 CHUNK: Final = 10_000
 
 
-class Parts(NamedTuple):
-    """Samples ``(n, *shape)`` of one side: to fit to, to choose by, and to read off."""
-
-    fit: Tensor
-    choose: Tensor
-    read: Tensor
-
-    def to(self, device: torch.device) -> Parts:
-        return Parts(*(part.to(device) for part in self))
-
-
-Draw = Callable[[int], Parts]
 Json = dict[str, Any]
-
-
-@final
-@dataclass(frozen=True)
-class Side:
-    """One of the two distributions: ``draw(seed)`` gives samples, ``density`` is known or not.
-
-    ``halves(seed)`` gives two independent sets of samples of it, for the control.
-    """
-
-    draw: Draw
-    halves: Callable[[int], tuple[Parts, Parts]]
-    density: Density | None = None
-
-
-def of_density(density: Density, sizes: Sequence[int] = SIZES) -> Side:
-    """A distribution that can be drawn from without end: every critic gets samples of its own, so many of each part."""
-
-    def draw(seed: int, purpose: str = "one") -> Parts:
-        rng = torch.Generator().manual_seed(derive(seed, purpose))
-        return Parts(*(density.sample(n, rng).x for n in sizes))
-
-    return Side(draw, lambda seed: (draw(seed), draw(seed, "two")), density)
-
-
-def of_dataset(dataset: Dataset) -> Side:
-    """The three parts of a dataset; those that are read off are redrawn with replacement for every critic, so that the
-    spread between critics has in it that the data are few."""
-    if isinstance(dataset, TractableDataset):
-        return of_density(dataset)
-    whole = Parts(*(dataset.part(name).x for name in PARTS))
-
-    def halves(seed: int) -> tuple[Parts, Parts]:
-        rng = torch.Generator().manual_seed(derive(seed, "halves"))
-        orders = [torch.randperm(len(x), generator=rng) for x in whole]
-        first, second = (
-            Parts(*(x[order[start::2]] for x, order in zip(whole, orders, strict=True))) for start in (0, 1)
-        )
-        return _redrawn(first, seed), _redrawn(second, seed)
-
-    return Side(lambda seed: _redrawn(whole, seed), halves)
-
-
-def _redrawn(parts: Parts, seed: int) -> Parts:
-    rng = torch.Generator().manual_seed(derive(seed, "redrawn"))
-    return parts._replace(read=parts.read[torch.randint(len(parts.read), (len(parts.read),), generator=rng)])
-
-
-def of_generator(generator: Generator, dataset: Dataset) -> Side:
-    """As many samples of it as there are of the data; labels, where it reads them, come as often as in the data."""
-    sizes = SIZES if isinstance(dataset, TractableDataset) else [len(dataset.part(name).x) for name in PARTS]
-
-    def draw(seed: int, purpose: str = "one") -> Parts:
-        def part(name: str, n: int) -> Tensor:
-            own = derive(seed, f"{purpose} {name}")
-            return evaluate.sample(generator, n, own, evaluate.labels(dataset, n, own)).x
-
-        return Parts(*(part(name, n) for name, n in zip(PARTS, sizes, strict=True)))
-
-    reads_labels = evaluate.sample(generator, 1, 0, evaluate.labels(dataset, 1, 0)).label is not None
-    known = isinstance(generator, TractableGenerator) and not reads_labels
-    density = _GeneratorDensity(generator, dataset.shape) if known else None
-    return Side(draw, lambda seed: (draw(seed), draw(seed, "two")), density)
-
-
-@final
-@dataclass(frozen=True)
-class _GeneratorDensity:
-    generator: Any
-    shape: tuple[int, ...]
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        return evaluate.log_prob(self.generator, x.float())
-
-    def sample(self, n: int, rng: torch.Generator) -> Batch:
-        return evaluate.sample(self.generator, n, rng.initial_seed())
 
 
 @final
@@ -163,16 +71,33 @@ class Settings:
         octaves = {"octaves": 6 if math.prod(shape) <= FEW else 0}
         return (self.critic or Part("discriminator", "fourier-mlp", octaves)).resolved(shape=shape)
 
+    def own_steps(self, divergence: Divergence) -> int:
+        """Of a critic of its own; one of bounded slope is slow, and soon there."""
+        return self.steps if divergence.lipschitz is None else max(1, self.steps // 2)
+
+    def how(self, divergence: Divergence | SampleDivergence, shape: tuple[int, ...]) -> str:
+        """By what a divergence is measured, in words."""
+        if isinstance(divergence, SampleDivergence):
+            return f"all pairs of {PIECE:,} samples, up to {self.pieces} times"
+        if divergence.lipschitz is not None:
+            return f"lipschitz-mlp, {self.own_steps(divergence):,} steps"
+        network = self.network(shape)
+        hidden = ("shape", "classes")
+        inside = ", ".join(f"{name}={value}" for name, value in network.options.items() if name not in hidden)
+        own = f"{network.name}({inside}), {self.steps:,} steps"
+        return f"log p/q by {own}" if _of_ratio(divergence) else own
+
 
 @final
 @dataclass(frozen=True)
 class Reading:
     """What the critics said of a divergence: ``values`` one for each, ``control`` the same between halves of the real
-    data, where the truth is 0. ``resolution`` is the most that so many samples can show of a divergence in nats that
-    has no bound: ``log n`` (McAllester & Stratos 2020)."""
+    data, where the truth is 0; ``how`` says by what. ``resolution`` is the most that so many samples can show of a
+    divergence in nats that has no bound: ``log n`` (McAllester & Stratos 2020)."""
 
     divergence: str
     unit: str
+    how: str
     supremum: float
     values: Sequence[float]
     control: Sequence[float]
@@ -195,10 +120,11 @@ def measure(
     *,
     device: torch.device | None = None,
     heard: Callable[[str], None] = lambda what: None,
-) -> tuple[list[Reading], Critic]:
+) -> tuple[list[Reading], Critic | None]:
     """Measure each divergence of ``p`` from ``q`` with ``settings.critics`` critics, and of ``p`` from itself.
 
-    Returns the readings and the first critic of ``log p/q``. ``heard`` is told what is done before it is done.
+    Returns the readings and the first critic of ``log p/q``, if there is one. ``heard`` is told what is done before it
+    is done.
     """
     device = device or torch.device("cpu")
     found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in divergences}
@@ -209,33 +135,41 @@ def measure(
         if settings.control:
             sides.append(p.halves(derive(seed, "control")))
         for control, (real, fake) in enumerate(sides):
-            bench = _Bench(real.to(device), fake.to(device), settings, seed)
-            smallest = min(smallest, len(real.read), len(fake.read))
+            fits = _Fits(real.to(device), fake.to(device), settings, seed)
+            smallest = min(smallest, len(real.read), math.inf if control else len(fake.read))
             for name, divergence in divergences.items():
                 heard(f"critic {seed - settings.seed + 1} of {settings.critics}, {name}{', control' * control}")
-                found[name][control].append(bench.read(divergence))
-            shown = shown or bench.ratio
-    assert shown is not None
+                found[name][control].append(fits.read(divergence))
+            shown = shown or fits.fitted
     known = (p.density, q.density) if p.density is not None and q.density is not None else None
     readings = [
         Reading(
             name,
             divergence.unit,
+            settings.how(divergence, p.shape),
             divergence.supremum if isinstance(divergence, Divergence) else math.inf,
             *found[name],
             resolution=math.log(smallest),
-            truth=divergence.truth(*known) if known else None,
+            truth=_truth(divergence, *known) if known else None,
         )
         for name, divergence in divergences.items()
     ]
     return readings, shown
 
 
+def _truth(divergence: Divergence | SampleDivergence, p: Density, q: Density) -> Truth | None:
+    try:
+        found = divergence.truth(p, q)
+    except IncompatibleError:  # a density that is not a number somewhere
+        return None
+    return None if found is None or math.isnan(found.value) else found
+
+
 def matrix(real: Parts, fake: Parts, seed: int) -> dict[str, Json]:
     """Every registered divergence, each with its default options, in short: one critic of half the usual steps for all
     that are functions of ``log p/q``. Those that would each need a critic of their own are left out, but for those that
     bound its slope. One that fails says why; the others do not suffer."""
-    bench, found = _Bench(real, fake, Settings(critics=1, steps=500, refine=False, pieces=2), seed), dict[str, Json]()
+    fits, found = _Fits(real, fake, Settings(critics=1, steps=500, refine=False, pieces=2), seed), dict[str, Json]()
     for name in registry().names("divergence"):
         try:
             divergence: Divergence | SampleDivergence = Part("divergence", name).resolved().build()
@@ -243,8 +177,9 @@ def matrix(real: Parts, fake: Parts, seed: int) -> dict[str, Json]:
                 continue
             found[name] = {
                 "unit": divergence.unit,
+                "how": fits.settings.how(divergence, real.read.shape[1:]),
                 "upper": divergence.supremum if isinstance(divergence, Divergence) else math.inf,
-                "value": bench.read(divergence),
+                "value": fits.read(divergence),
             }
         except Exception as error:
             found[name] = {"value": math.nan, "error": f"{type(error).__name__}: {error}"}
@@ -266,17 +201,28 @@ class Critic(nn.Module):
         return self.gain * score
 
     @torch.no_grad()
+    def prepare(self) -> None:
+        """What a discriminator does once before each of its turns."""
+        self.network.prepare()  # pyright: ignore[reportCallIssue]
+
+    @torch.no_grad()
     def score(self, x: Tensor) -> Tensor:
         """In pieces, and in float64: what follows may take exponentials of it."""
+        self.eval()
         return torch.cat([self(piece) for piece in x.split(CHUNK)]).double()
 
 
 @final
-class _Bench:
+class _Fits:
     """Two sides and the critics that were fitted to them."""
 
     def __init__(self, real: Parts, fake: Parts, settings: Settings, seed: int) -> None:
         self.real, self.fake, self.settings, self.seed = real, fake, settings, seed
+
+    @property
+    def fitted(self) -> Critic | None:
+        """The critic of ``log p/q``, if anything has asked for it."""
+        return vars(self).get("ratio")
 
     @cached_property
     def ratio(self) -> Critic:
@@ -292,15 +238,13 @@ class _Bench:
             return self._sloped(divergence)
         if _of_ratio(divergence):
             return self._through_ratio(divergence)
-        critic = self._critic(self.settings.network(self.real.fit.shape[1:]))
-        self._fit(critic, divergence, through=False, steps=self.settings.steps)
-        return self._reading(critic, divergence)
+        return self._own(self._critic(self.settings.network(self.real.fit.shape[1:])), divergence)
 
     def _through_ratio(self, divergence: Divergence) -> float:
         """The best, on the second part, of the log ratio as it is and of one refined on the divergence's own loss, each
         with its bounds."""
         critics = [self.ratio]
-        if self.settings.refine and divergence != _logistic():
+        if self.settings.refine and divergence != _logistic() and _moves(divergence):
             critics.append(copy.deepcopy(self.ratio))
             self._fit(critics[1], divergence, through=True, steps=self.settings.steps // 2, rate=0.25)
         choices: list[tuple[float, int, float, float]] = []
@@ -316,15 +260,21 @@ class _Bench:
     def _sloped(self, divergence: Divergence) -> float:
         """By a critic whose slope is bounded by construction: one scale for all coordinates keeps that bound."""
         x = torch.cat([self.real.fit, self.fake.fit])
-        centre, scale = x.mean(0), x.std()
+        centre, scale = x.mean(0), x.std().clamp_min(1e-12)
         network = Part("discriminator", "lipschitz-mlp").resolved(shape=x.shape[1:])
         critic = self._made(network, centre, scale, (divergence.lipschitz or 1.0) * float(scale))
-        self._fit(critic, divergence, through=False, steps=self.settings.steps // 2)
-        return self._reading(critic, divergence)
+        return self._own(critic, divergence)
+
+    def _own(self, critic: Critic, divergence: Divergence) -> float:
+        """By a critic of its own; 0, which one that always says the same reads, where it could not show more."""
+        self._fit(critic, divergence, through=False, steps=self.settings.own_steps(divergence))
+        if _merit(divergence, *(critic.score(side.choose) for side in (self.real, self.fake))) <= 0:
+            return 0.0
+        return _mean(divergence, *(critic.score(side.read) for side in (self.real, self.fake)))
 
     def _over_pairs(self, divergence: SampleDivergence) -> float:
-        sides = (side.read[: self.settings.pieces * PIECE].split(PIECE) for side in (self.real, self.fake))
-        pieces = _whole(zip(*sides, strict=False))
+        most = self.settings.pieces * PIECE
+        pieces = _pieces(self.real.read[:most], self.fake.read[:most], PIECE)
         return math.fsum(float(divergence.loss(x, y)) for x, y in pieces) / len(pieces)
 
     def _critic(self, network: Part) -> Critic:
@@ -335,7 +285,16 @@ class _Bench:
     def _made(self, network: Part, centre: Tensor, scale: Tensor, gain: float = 1.0) -> Critic:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.seed, f"critic {network.name}"))
-            return Critic(network.build(), centre, scale, gain).to(centre.device)
+            critic = Critic(network.build(), centre, scale, gain).to(centre.device)
+        try:
+            shape = tuple(critic.score(self.real.choose[:2]).shape)
+        except (ValueError, RuntimeError, IncompatibleError) as error:
+            raise IncompatibleError(f"the critic {network.name} cannot judge these samples: {error}") from None
+        if shape != (2,):
+            raise IncompatibleError(
+                f"the critic {network.name} gives two samples scores of shape {shape}, not one each"
+            )
+        return critic
 
     def _fit(self, critic: Critic, divergence: Divergence, *, through: bool, steps: int, rate: float = 1.0) -> None:
         """Minimise the critic's loss on the first part; keep the snapshot with the best estimate on the second."""
@@ -349,12 +308,14 @@ class _Bench:
             scores = (_read_as(divergence, critic.score(side.choose), through) for side in (self.real, self.fake))
             return _merit(divergence, *scores)
 
-        best, kept = merit(), None
+        best, kept = merit(), copy.deepcopy(critic.state_dict())
         for step in range(1, steps + 1):
             x, y = (
                 side.fit[torch.randint(len(side.fit), (size,), generator=rng).to(device)]
                 for side in (self.real, self.fake)
             )
+            critic.train()
+            critic.prepare()
             scores = critic(torch.cat([x, y]))
             real, fake = _read_as(divergence, scores, through).split(size)
             optimizer.zero_grad()
@@ -362,14 +323,10 @@ class _Bench:
             nn.utils.clip_grad_norm_(critic.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            if step % max(1, steps // LOOKS) == 0 and (now := merit()) > best:
+            if (step % max(1, steps // LOOKS) == 0 or step == steps) and (now := merit()) > best:
                 best, kept = now, copy.deepcopy(critic.state_dict())
-        if kept is not None:
-            critic.load_state_dict(kept)
+        critic.load_state_dict(kept)
         critic.requires_grad_(False)
-
-    def _reading(self, critic: Critic, divergence: Divergence) -> float:
-        return _mean(divergence, critic.score(self.real.read), critic.score(self.fake.read))
 
 
 def _mean(divergence: Divergence, real: Tensor, fake: Tensor) -> float:
@@ -385,15 +342,24 @@ def _merit(divergence: Divergence, real: Tensor, fake: Tensor) -> float:
 
 
 def _values(divergence: Divergence, real: Tensor, fake: Tensor, size: int) -> list[float]:
-    """The estimate over pieces of ``size`` scores, since some look at all pairs of them."""
-    pieces = _whole(zip(real.split(size), fake.split(size), strict=False))
-    return [float(divergence.estimate(Scores.of(*piece))) for piece in pieces]
+    """The estimate over pieces of ``size`` scores or less, since some look at all pairs of them."""
+    return [float(divergence.estimate(Scores.of(*piece))) for piece in _pieces(real, fake, size)]
 
 
-def _whole(pieces: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Both sides with as many samples, and without a last piece that is small: all pieces weigh the same."""
-    pieces = list(pieces)
-    return [(x, y) for x, y in pieces if len(x) == len(y) == len(pieces[0][0])] or pieces
+def _pieces(real: Tensor, fake: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
+    """Both sides in pieces of equal length, so that all weigh the same and pairs can be made."""
+    n = min(len(real), len(fake))
+    count = math.ceil(n / size)
+    size = n // count
+    return list(zip(*(side[: count * size].split(size) for side in (real, fake)), strict=True))
+
+
+def _moves(divergence: Divergence) -> bool:
+    """Whether its loss has a gradient in the log ratio; that of a sign has none."""
+    ratio = torch.linspace(-2, 2, 8, requires_grad=True)
+    score = divergence.optimal_critic(ratio)
+    (slope,) = torch.autograd.grad(score.sum(), ratio) if score.requires_grad else (torch.zeros(1),)
+    return bool(slope.any())
 
 
 def _of_ratio(divergence: Divergence) -> bool:

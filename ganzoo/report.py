@@ -162,11 +162,7 @@ def _tables(leaderboard: Json) -> list[_Table]:
 
 def _measured(leaderboard: Json) -> Json:
     """What critics measured, in the form of a leaderboard of its own."""
-    how = {"how": "fresh critics, one for each seed"}
-    readings = [
-        {**entry, "metrics": {name: {**how, **value} for name, value in (entry.get("divergences") or {}).items()}}
-        for entry in leaderboard["entries"]
-    ]
+    readings = [{**entry, "metrics": entry.get("divergences") or {}} for entry in leaderboard["entries"]]
     controls = {
         dataset: {name: {"value": value["last"]["mean"], "how": "real against real"} for name, value in found.items()}
         for dataset, found in (leaderboard.get("controls") or {}).items()

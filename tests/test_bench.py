@@ -461,13 +461,13 @@ def test_a_bench_measures_every_generator_and_goes_on_to_where_it_was_not_asked_
 
 
 def test_a_divergence_that_fails_costs_only_itself(tmp_path, adopt):
-    from ganzoo import meter
+    from ganzoo import meter, sides
     from ganzoo.part import Part
     from ganzoo.registry import Entry
 
     adopt("divergence", Entry("broken", "math:sqrt", "no divergence at all"))
     pair = Part("pair", "shift").build()
-    sides = (meter.of_density(side, sizes=(500, 100, 500)).draw(0) for side in (pair.p, pair.q))
-    found = meter.matrix(*sides, seed=0)
+    both = (sides.of_density(side, sizes=(500, 100, 500)).draw(0) for side in (pair.p, pair.q))
+    found = meter.matrix(*both, seed=0)
     assert "error" in found["broken"]
     assert found["js"]["value"] > 0

@@ -10,7 +10,7 @@ import pytest
 import torch
 from processes import forked
 
-from ganzoo import meter
+from ganzoo import meter, sides
 from ganzoo.dataset import Batch, Dataset
 from ganzoo.density import log_ratio
 from ganzoo.errors import IncompatibleError
@@ -31,8 +31,8 @@ def pair(name: str, **options):
 
 
 def readings(name: str, settings: Settings = QUICK, **options) -> dict[str, Reading]:
-    sides = pair(name, **options)
-    p, q = (meter.of_density(side, sizes=(20_000, 5_000, 20_000)) for side in (sides.p, sides.q))
+    known = pair(name, **options)
+    p, q = (sides.of_density(side, sizes=(20_000, 5_000, 20_000)) for side in (known.p, known.q))
     found, _ = meter.measure(CORE, p, q, settings)
     return {reading.divergence: reading for reading in found}
 
@@ -57,25 +57,25 @@ def test_kl_between_gaussians_of_two_widths_is_the_closed_form(by):
 
 
 def test_between_uniform_laws_js_is_their_overlap_and_kl_is_infinite():
-    sides = pair("uniforms", by=0.25)
-    assert JensenShannon().truth(sides.p, sides.q).value == pytest.approx(0.25 * LOG2, abs=1e-4)
-    assert GAN().truth(sides.p, sides.q).value == pytest.approx(0.5 * LOG2, abs=2e-4)
-    assert KullbackLeibler().truth(sides.p, sides.q).value == math.inf
+    known = pair("uniforms", by=0.25)
+    assert JensenShannon().truth(known.p, known.q).value == pytest.approx(0.25 * LOG2, abs=1e-4)
+    assert GAN().truth(known.p, known.q).value == pytest.approx(0.5 * LOG2, abs=2e-4)
+    assert KullbackLeibler().truth(known.p, known.q).value == math.inf
 
 
 def test_in_the_plane_the_truth_is_a_mean_with_its_error():
-    sides = pair("correlation", rho=0.8)
-    found = KullbackLeibler().truth(sides.p, sides.q)
+    known = pair("correlation", rho=0.8)
+    found = KullbackLeibler().truth(known.p, known.q)
     assert 0 < found.error < 0.01
     assert found.value == pytest.approx(-0.5 * math.log(1 - 0.8**2), abs=4 * found.error)
 
 
 def test_the_jsd_of_dropped_modes_is_that_of_their_weights():
-    sides = pair("dropped-modes", kept=4)
+    known = pair("dropped-modes", kept=4)
     wanted = (math.log(2 / 3) + LOG2) / 4 + math.log(4 / 3) / 2
-    found = JensenShannon().truth(sides.p, sides.q)
+    found = JensenShannon().truth(known.p, known.q)
     assert found.value == pytest.approx(wanted, abs=4 * found.error)
-    assert KullbackLeibler().truth(sides.p, sides.q) is None  # thousands of nats: beyond what is computed
+    assert KullbackLeibler().truth(known.p, known.q) is None  # thousands of nats: beyond what is computed
 
 
 def test_the_most_that_each_can_be():
@@ -85,9 +85,9 @@ def test_the_most_that_each_can_be():
 
 
 def test_a_log_ratio_is_cut_and_is_zero_where_neither_has_mass():
-    sides = pair("uniforms", by=0.5)
+    known = pair("uniforms", by=0.5)
     x = torch.tensor([[0.2], [0.7], [1.2], [9.0]])
-    assert log_ratio(sides.p, sides.q, x).tolist() == [340.0, 0.0, -340.0, 0.0]
+    assert log_ratio(known.p, known.q, x).tolist() == [340.0, 0.0, -340.0, 0.0]
 
 
 # What critics say
@@ -116,7 +116,7 @@ def test_where_nothing_overlaps_js_is_saturated_and_says_no_more():
 
 
 def test_a_divergence_in_nats_without_a_bound_is_saturated_by_the_samples():
-    reading = Reading("kl", "nats", math.inf, [9.9], [0.0], resolution=math.log(20_000))
+    reading = Reading("kl", "nats", "by a critic", math.inf, [9.9], [0.0], resolution=math.log(20_000))
     assert reading.saturated
     assert not replace(reading, unit="dimensionless").saturated
 
@@ -142,7 +142,7 @@ class Few(Dataset):
 
 
 def test_critics_that_could_learn_the_samples_by_heart_are_not_believed():
-    few, other = meter.of_dataset(Few(0)), meter.of_dataset(Few(1))
+    few, other = sides.of_dataset(Few(0)), sides.of_dataset(Few(1))
     found, critic = meter.measure({"js": JensenShannon()}, few, other, replace(QUICK, steps=400))
     assert abs(mean(found[0])) < 0.05  # the same law on both sides
     assert found[0].truth is None
@@ -151,11 +151,11 @@ def test_critics_that_could_learn_the_samples_by_heart_are_not_believed():
 
 def test_a_generator_with_a_density_has_its_true_divergence_beside_it():
     ring = Ring()
-    known = meter.of_generator(GaussianGenerator((2,)), ring)
+    known = sides.of_generator(GaussianGenerator((2,)), ring)
     assert known.density is not None
-    assert meter.of_generator(MLPGenerator((2,), hidden=4, depth=1), ring).density is None
-    labelled = meter.of_generator(MLPGenerator((2,), hidden=4, depth=1, classes=8), ring)
-    assert labelled.draw(0).read.shape == (meter.SIZES[2], 2)
+    assert sides.of_generator(MLPGenerator((2,), hidden=4, depth=1), ring).density is None
+    labelled = sides.of_generator(MLPGenerator((2,), hidden=4, depth=1, classes=8), ring)
+    assert labelled.draw(0).read.shape == (sides.SIZES[2], 2)
 
 
 def test_the_slope_of_the_lipschitz_critic_is_at_most_one_whatever_its_weights():

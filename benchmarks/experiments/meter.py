@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from _shared import Check, close, one_thread, rows
 
-from ganzoo import meter
+from ganzoo import meter, sides
 from ganzoo.bench import interval
 from ganzoo.part import Part
 from ganzoo.plugins import registry
@@ -32,7 +32,7 @@ def run(seeds: int, jobs: int) -> dict[str, Any]:
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=one_thread) as pool:
         found = dict(zip(PAIRS, pool.map(_measure, PAIRS, [settings] * len(PAIRS)), strict=True))
     return {
-        "settings": {**asdict(settings), "sizes": meter.SIZES},
+        "settings": {**asdict(settings), "sizes": sides.SIZES},
         "left_out": LEFT_OUT,
         "pairs": found,
         "checks": [check for name, readings in found.items() for check in _checks(name, readings)],
@@ -41,9 +41,9 @@ def run(seeds: int, jobs: int) -> dict[str, Any]:
 
 def _measure(pair: str, settings: meter.Settings) -> list[dict[str, Any]]:
     names = [name for name in registry().names("divergence") if name not in LEFT_OUT]
-    sides = Part("pair", pair).resolved().build()
+    known = Part("pair", pair).resolved().build()
     divergences = {name: Part("divergence", name).resolved().build() for name in names}
-    readings, _ = meter.measure(divergences, meter.of_density(sides.p), meter.of_density(sides.q), settings)
+    readings, _ = meter.measure(divergences, sides.of_density(known.p), sides.of_density(known.q), settings)
     return [_row(reading) for reading in readings]
 
 

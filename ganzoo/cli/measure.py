@@ -106,14 +106,7 @@ def _print(kept: dict[str, Any], folder: Path) -> None:
     from ganzoo import measuring
 
     console = Console(soft_wrap=True, highlight=False)
-    critic = kept["critic"]
-    inside = ", ".join(
-        f"{name}={value}" for name, value in critic["options"].items() if name not in ("shape", "classes")
-    )
-    console.print(f"{kept['what']} against {kept['against']}", style="bold", markup=False)
-    console.print(
-        f"{kept['critics']} critics, {critic['name']}({inside}), {kept['steps']:,} steps each\n", markup=False
-    )
+    console.print(f"{kept['what']} against {kept['against']}\n", style="bold", markup=False)
     console.print(measuring.table(kept))
     console.print()
     for line in measuring.words(kept):

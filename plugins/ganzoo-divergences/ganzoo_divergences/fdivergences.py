@@ -8,6 +8,7 @@ bound ``E_P[T] − E_Q[f*(T)] ≤ D_f`` is tighter, and it never falls as ``t`` 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Final, final
 
@@ -229,6 +230,10 @@ class Alpha(FDivergence):
 
     alpha: float = 0.5
     unit: ClassVar[str] = "nats at α = 0 and 1"
+
+    @property
+    def supremum(self) -> float:
+        return 1 / (self.alpha * (1 - self.alpha)) if 0 < self.alpha < 1 else math.inf
 
     def f(self, u: Tensor) -> Tensor:
         """``u L_{α−1}(log u) − L_α(log u)``, which is ``(u^α − 1 − α (u − 1)) / (α (α − 1))``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -38,6 +39,10 @@ class KernelMMD(Divergence):
     alphas: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 5.0)
     unbiased: bool = True
     unit: ClassVar[str] = "units of the kernel"
+
+    @property
+    def supremum(self) -> float:
+        return 2.0 if self.kernel in ("gaussian", "rational-quadratic") else math.inf
 
     def critic_loss(self, scores: Scores) -> Tensor:
         return -self.estimate(scores)
