@@ -187,6 +187,7 @@ def words(kept: Json) -> list[str]:
     said = [
         f"Each estimate is {error}, read off samples that nothing was fitted to: in expectation at most the truth.",
         "Real vs real is the same between halves of the real data, where the truth is 0.",
+        "A reading of exactly 0: no critic found anything that held on other samples.",
     ]
     for how in dict.fromkeys(reading["how"] for reading in readings):
         said.append(f"{', '.join(r['divergence'] for r in readings if r['how'] == how)}: {how}.")

@@ -223,6 +223,7 @@ def test_measure_a_model_against_its_data_and_against_others(tmp_path):
         ("measure --pair shift -o js.width=3", "width"),
         ("measure --pair shift -o critic=nobody", "nobody"),
         ("measure --pair shift --divergence ,", "which divergence?"),
+        (f"measure --pair shift --out {__file__}", "is a file"),
     ],
 )
 def test_measure_says_what_was_wrong(line, says, tmp_path):

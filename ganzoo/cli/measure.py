@@ -30,7 +30,9 @@ from ganzoo.cli.shared import DEVICES, parsed
 @click.option("--steps", default=1_000, show_default=True, type=click.IntRange(1), help="Steps of a critic's fit.")
 @click.option("--device", default="cpu", show_default=True, type=DEVICES)
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for measure.json and critic.png [default: measure/…]."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for measure.json and critic.png [default: measure/…].",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option(
