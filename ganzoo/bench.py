@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,16 +22,18 @@ from typing import Any, Final, cast
 from scipy import stats
 
 from ganzoo import evaluate
+from ganzoo.card import write_card
 from ganzoo.device import pick_device
-from ganzoo.errors import OptionError, UnknownNameError, suggest
+from ganzoo.errors import ExportError, ModelError, OptionError, UnknownNameError, suggest
 from ganzoo.executor import Executor, Job, Result
-from ganzoo.files import finite, write_json
+from ganzoo.files import copy_file, finite, write_json
 from ganzoo.folder import DEFINITION, definition_in, difference, locked
+from ganzoo.origin import CONFIG, CRITIC, METRICS, SAMPLES, WEIGHTS
 from ganzoo.plugins import registry
 from ganzoo.provenance import environment
 from ganzoo.recipe import Recipe, canonical_name, create_recipe, recipe_names
 from ganzoo.registry import SuiteEntry, normalise
-from ganzoo.report import write_card, write_report
+from ganzoo.report import write_report
 
 FORMAT: Final = 1
 DEFAULT_SUITE: Final = "default"
@@ -161,7 +162,7 @@ def _bench(
         # By seed and not as they ended; what ended unheard while all of it was stopped counts too.
         results = {job: result for job in everything if (result := results.get(job) or job.result())}
         board = leaderboard(todo, folder, results, seconds, workers, device)
-        _publish(board, folder)
+        _show(board, folder)
     return board
 
 
@@ -204,7 +205,7 @@ def leaderboard(
         "wall_seconds": round(seconds, 1),
         "jobs": workers,
         "peak_memory_mib": max(peaks, default=None),
-        "metrics": {name: _described(name) for name in registry().names("metric") if name in used},
+        "metrics": {name: describe(name) for name in registry().names("metric") if name in used},
         "floors": {
             part.name: _floor(part.build()) for part in {r.dataset.name: r.dataset for r in todo.recipes}.values()
         },
@@ -222,7 +223,8 @@ def _environment(of_runs: list[dict[str, Any]], device: str) -> dict[str, Any]:
     return {key: value if key == "plugins" else ", ".join(occurred[key]) or value for key, value in here.items()}
 
 
-def _described(name: str) -> dict[str, Any]:
+def describe(name: str) -> dict[str, Any]:
+    """A metric in words: unit, direction, summary."""
     metric = evaluate.metrics()[name]
     return {"unit": metric.unit, "better": metric.better, "summary": registry().find("metric", name).summary}
 
@@ -274,9 +276,17 @@ def _entry(recipe: Recipe, folder: Path, runs: list[tuple[Job, Result]]) -> dict
         "metrics": {name: _over_seeds([each[name] for each in measured if name in each]) for name in names},
         "divergences": _readings([result["divergences"] for _, result in runs if result.get("divergences")]),
         "curves": [_curves(job) for job, _ in runs],
-        "pictures": _pictures(recipe, folder),
-        "model": f"models/{recipe.name}" if (folder / "runs" / recipe.name / "seed-0" / "model").exists() else None,
+        "needs": _needs(recipe),
+        "pictures": _pictures(runs[0][0], folder),
+        "model": f"models/{recipe.name}" if (runs[0][0].folder / "model").exists() else None,
     }
+
+
+def _needs(recipe: Recipe) -> dict[str, str]:
+    """The distributions that it takes, with their versions; none known where a part has no registered name."""
+    with contextlib.suppress(ExportError):
+        return {entry.distribution: entry.version for entry in recipe.entries()}
+    return {}
 
 
 def _over_seeds(scores: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -316,29 +326,59 @@ def _curves(job: Job) -> dict[str, Any]:
     return {"seed": job.seed, "step": [record["step"] for record in thin], "series": series, "validation": validation}
 
 
-def _pictures(recipe: Recipe, folder: Path) -> dict[str, str]:
-    there = sorted((folder / "runs" / recipe.name / "seed-0" / "pictures").glob("step-*.png"))
+def _pictures(first: Job, folder: Path) -> dict[str, str]:
+    there = sorted((first.folder / "pictures").glob("step-*.png"))
     named = {int(path.stem.removeprefix("step-")): path.relative_to(folder).as_posix() for path in there}
-    wanted = {"start": 0, "during": recipe.steps // 2, "end": recipe.steps}
+    wanted = {"start": 0, "during": first.recipe.steps // 2, "end": first.recipe.steps}
     return {which: named[step] for which, step in wanted.items() if step in named}
 
 
-def _publish(board: Mapping[str, Any], folder: Path) -> None:
+def _show(board: Mapping[str, Any], folder: Path) -> None:
     write_json(folder / "leaderboard.json", board)
     for entry in board["entries"]:
         if entry["model"]:
-            _model_folder(entry, board, folder)
+            run = folder / "runs" / entry["recipe"] / f"seed-{entry['runs'][0]['seed']}"
+            model_folder(board, entry, folder, run / "model", folder / entry["model"])
     write_report(board, folder)
 
 
-def _model_folder(entry: Mapping[str, Any], board: Mapping[str, Any], folder: Path) -> None:
-    """The first seed's model with its card, picture and numbers: what can be published as it is."""
-    target = folder / entry["model"]
-    shutil.copytree(folder / "runs" / entry["recipe"] / "seed-0" / "model", target, dirs_exist_ok=True)
+def model_folder(board: Mapping[str, Any], entry: Mapping[str, Any], folder: Path, model: Path, target: Path) -> None:
+    """Put into ``target`` the first seed's model with its numbers, picture and card: what can be published."""
+    for name in (CONFIG, WEIGHTS, CRITIC):
+        if (model / name).exists():
+            copy_file(model / name, target / name)
     if "end" in entry["pictures"]:
-        shutil.copyfile(folder / entry["pictures"]["end"], target / "samples.png")
-    write_json(target / "metrics.json", {"metrics": entry["metrics"], "floor": board["floors"][entry["dataset"]]})
-    write_card(entry, board, target)
+        copy_file(folder / entry["pictures"]["end"], target / SAMPLES)
+    alone = only(board, entry)
+    write_json(target / METRICS, alone)
+    write_card(alone, target)
+
+
+def only(board: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The leaderboard of one entry, without what is drawn."""
+    names = set(entry["metrics"])
+    return {
+        **{key: board[key] for key in ("format", "created", "suite", "seeds", "environment")},
+        "metrics": {name: value for name, value in board["metrics"].items() if name in names},
+        "floors": {entry["dataset"]: board["floors"].get(entry["dataset"], {})},
+        "entries": [{key: value for key, value in entry.items() if key not in ("curves", "pictures", "model")}],
+    }
+
+
+def of_training(runs: Sequence[Path], target: Path) -> None:
+    """Put into ``target`` what `model_folder` does, of the seeds of one recipe that were trained in these folders."""
+    definitions = [definition_in(run / DEFINITION) for run in runs]
+    recipe = Recipe.parse(definitions[0]["recipe"])
+    jobs = [Job(recipe, held["seed"], run) for held, run in zip(definitions, runs, strict=True)]
+    results = {job: result for job in jobs if (result := job.result())}
+    if not results or not (jobs[0].folder / "model" / CONFIG).exists():
+        raise ModelError(f"{jobs[0].folder} holds no finished run: there is no model to publish")
+    seconds = math.fsum(result.get("seconds") or 0.0 for result in results.values())
+    folder = jobs[0].folder.parent
+    board = leaderboard(Plan("train", (recipe,), len(jobs)), folder, results, seconds, 1, "auto")
+    # What was overridden is not written down by name, so the name alone would not train it again.
+    entry = {**board["entries"][0], "overrides": None}
+    model_folder(board, entry, folder, jobs[0].folder / "model", target)
 
 
 def tally(board: Mapping[str, Any]) -> Counter[str]:

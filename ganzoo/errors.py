@@ -12,6 +12,7 @@
     ├── InstallError                a plugin could not be installed or removed
     ├── ExportError                 something that has no registered name was to be written down
     ├── ModelError                  an exported model is damaged or is not one
+    ├── HubError                    the Hub, or what came from it, is not as it should be
     └── RunError                    something went wrong with a run folder
         ├── LockedError             another process is working in it
         └── CheckpointError         no checkpoint in it can be read
@@ -64,6 +65,10 @@ class ExportError(GanzooError):
 
 
 class ModelError(GanzooError):
+    pass
+
+
+class HubError(GanzooError):
     pass
 
 

@@ -28,6 +28,7 @@ from ganzoo.errors import ExportError, GanzooError
 from ganzoo.evaluate import evaluate
 from ganzoo.files import finite, write_json
 from ganzoo.folder import locked
+from ganzoo.game import DISCRIMINATOR
 from ganzoo.plugins import host
 from ganzoo.provenance import environment
 from ganzoo.recipe import Recipe
@@ -138,16 +139,18 @@ def _divergences(job: Job, run: Run) -> Result:
 
 
 def export(job: Job, run: Run, result: Result) -> None:
-    """The model of a finished run: the last step's averaged generator, never the best one."""
+    """The model of a finished run: the last step's averaged generator, never the best one, and its discriminator."""
     provenance = {
         "seed": job.seed,
         "step": result["step"],
+        "when": result["when"],
         "weights": "last step, exponential moving average",
         "environment": result["environment"],
         "metrics": {name: value["last"] for name, value in result["metrics"].items()},
     }
     try:
-        model.export(job.folder / "model", job.recipe, run.generator("last"), provenance)
+        critic = run.engine.networks.get(DISCRIMINATOR)
+        model.export(job.folder / "model", job.recipe, run.generator("last"), provenance, critic)
     except ExportError as error:  # what was measured is worth keeping all the same
         result["no_model"] = str(error)
 
@@ -236,6 +239,8 @@ def _receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
 
 
 def _child(job: Job, connection: Connection) -> None:
+    # A Ctrl-C at the terminal reaches everybody; outside of training it is the parent's alone, which ends its children.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     with contextlib.redirect_stderr(io.StringIO()):
         host()  # whoever started this has said already which plugins are broken

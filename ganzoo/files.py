@@ -31,6 +31,13 @@ def atomic_write(path: Path, data: bytes) -> None:
             os.close(directory)
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's content, and nothing where it is there already."""
+    data = source.read_bytes()
+    if not target.is_file() or target.read_bytes() != data:
+        atomic_write(target, data)
+
+
 def write_json(path: Path, data: Any) -> None:
     atomic_write(path, (json.dumps(finite(data), indent=1, allow_nan=False) + "\n").encode())
 

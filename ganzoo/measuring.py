@@ -19,6 +19,7 @@ from ganzoo.divergence import Divergence, SampleDivergence
 from ganzoo.errors import IncompatibleError, OptionError, UsageError, suggest
 from ganzoo.files import finite, write_json
 from ganzoo.meter import Reading, Settings
+from ganzoo.origin import locate
 from ganzoo.pair import Pair
 from ganzoo.part import Part
 from ganzoo.plugins import registry
@@ -48,10 +49,15 @@ class Question:
 
 
 def about_model(
-    path: Path, against: str | None, divergences: Sequence[str], options: Mapping[str, str], device: str
+    path: str,
+    against: str | None,
+    divergences: Sequence[str],
+    options: Mapping[str, str],
+    device: str,
+    heard: Callable[[str], None],
 ) -> Question:
     """A model's samples, against what it was trained on or another dataset."""
-    found = model.load(path, device=device)
+    found = model.open_model(locate(path, heard=heard), device)
     dataset: Dataset = Part("dataset", against).resolved().build() if against else found.dataset
     made = tuple(found.sample(1, seed=0).x.shape[1:])
     if made != tuple(dataset.shape):

@@ -1,39 +1,42 @@
 """A model: a generator that was exported, as a folder in the layout of a Hub repository.
 
-``config.json`` holds the recipe and where the weights come from, ``model.safetensors`` the averaged generator. Nothing
-in it is code: it is rebuilt from registered names and declared options, and the weights are checked before they are
-used.
+``config.json`` holds the recipe and where the weights come from, ``model.safetensors`` the averaged generator,
+``discriminator.safetensors`` the discriminator of the last step. Nothing in it is code: networks are rebuilt from
+registered names and declared options, and weights are checked before they are used.
 """
 
 from __future__ import annotations
 
-import json
+import re
 import secrets
+import shlex
+import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import metadata
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
-import safetensors
-import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganzoo import evaluate
 from ganzoo.dataset import Batch, Dataset
 from ganzoo.device import pick_device
-from ganzoo.errors import IncompatibleError, ModelError, OptionError, UnknownNameError
+from ganzoo.discriminator import Discriminator
+from ganzoo.errors import IncompatibleError, OptionError, UnknownNameError
 from ganzoo.files import atomic_write, sha256, write_json
+from ganzoo.game import DISCRIMINATOR
 from ganzoo.generator import Generator, TractableGenerator
+from ganzoo.origin import CARD, CONFIG, CRITIC, FORMAT, METRICS, MOST, SAMPLES, WEIGHTS, Origin, locate, read_config
 from ganzoo.part import Part, as_object
 from ganzoo.recipe import Recipe
+from ganzoo.weights import checked, to_bytes, weighted
 
-FORMAT: Final = 1
-CONFIG: Final = "config.json"
-WEIGHTS: Final = "model.safetensors"
+if TYPE_CHECKING:
+    from ganzoo.publish import Published
 
 
 @final
@@ -43,6 +46,35 @@ class Model:
 
     generator: Generator
     config: Mapping[str, Any]
+    origin: Origin
+
+    def __repr__(self) -> str:
+        return f"Model({self.name}, from {self.origin})"
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        max_bytes: int = MOST,
+        device: str = "cpu",
+    ) -> Model:
+        """`load`, by the name that other libraries give it."""
+        return load(
+            pretrained_model_name_or_path,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            max_bytes=max_bytes,
+            device=device,
+        )
 
     @property
     def name(self) -> str:
@@ -58,6 +90,62 @@ class Model:
     def dataset(self) -> Dataset:
         """What it was trained on."""
         return Part.parse(self.config["recipe"]["dataset"], "dataset").build()
+
+    @cached_property
+    def discriminator(self) -> Discriminator:
+        """The discriminator of the last step, beside which the generator learned; from the Hub it is fetched when it is
+        asked for. `IncompatibleError` where there was none, as in maximum likelihood."""
+        sums = as_object(self.config.get("sha256", {}), "sha256")
+        if CRITIC not in sums or DISCRIMINATOR not in self.recipe.players:
+            raise IncompatibleError(f"{self.name} was exported without a discriminator")
+        path = self.origin.file(CRITIC)
+        network = weighted(self.recipe.players[DISCRIMINATOR].network, checked(path, sums), path)
+        return cast(Discriminator, network.to(next(self.generator.parameters()).device))
+
+    def save_pretrained(
+        self, save_directory: str | PathLike[str], *, push_to_hub: bool = False, repo_id: str | None = None, **push: Any
+    ) -> Published | None:
+        """Write the model into a folder that `load` and `ganzoo publish` take; with ``push_to_hub`` publish it too.
+
+        Where the weights are those that it was loaded with, everything that is said of them goes along; where they were
+        changed since, what was measured of the others does not.
+        """
+        folder, old = Path(save_directory), as_object(self.config.get("sha256", {}), "sha256")
+        data = to_bytes(self.generator)
+        config = {**self.config, "sha256": {**old, WEIGHTS: sha256(data)}}
+        folder.mkdir(parents=True, exist_ok=True)
+        if old.get(WEIGHTS) != sha256(data):
+            config |= {"metrics": {}, "weights": "changed after training", "sha256": {WEIGHTS: sha256(data)}}
+        elif self.origin.folder.resolve() != folder.resolve():
+            for name in (CRITIC, METRICS, SAMPLES, CARD):
+                if (path := self.origin.find(name)) is not None:
+                    shutil.copyfile(path, folder / name)
+        atomic_write(folder / WEIGHTS, data)
+        write_json(folder / CONFIG, config)
+        return self.push_to_hub(repo_id or folder.name, **push) if push_to_hub else None
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        commit_message: str | None = None,
+        create_pr: bool = False,
+        tag: str | None = None,
+    ) -> Published:
+        """Publish the model as ``ORG/NAME``, with its card; what is there already is not sent again.
+
+        Raises:
+            HubError: no right to write there, or the Hub does not answer.
+        """
+        from ganzoo import publish
+
+        return publish.push(
+            self,
+            repo_id,
+            publish.Sending(private=bool(private), token=token, message=commit_message, create_pr=create_pr, tag=tag),
+        )
 
     def sample(self, n: int, *, seed: int | None = None, label: int | Tensor | None = None) -> Batch:
         """``n`` samples ``x (n, *shape)`` on the CPU, with the labels they were made for where there are any.
@@ -88,99 +176,112 @@ class Model:
         return evaluate.log_prob(self.generator, x)
 
 
-def export(folder: Path, recipe: Recipe, generator: Generator, provenance: Mapping[str, Any]) -> None:
-    """Write ``config.json`` and ``model.safetensors``. ``provenance`` says seed, step, versions and so on."""
+def export(
+    folder: Path,
+    recipe: Recipe,
+    generator: Generator,
+    provenance: Mapping[str, Any],
+    discriminator: nn.Module | None = None,
+) -> None:
+    """Write ``config.json`` and the weights. ``provenance`` says seed, step, versions and so on."""
     network = recipe.players[recipe.model].network
+    definition = recipe.json()
+    networks = {WEIGHTS: generator, **({CRITIC: discriminator} if discriminator is not None else {})}
+    sums: dict[str, str] = {}
+    for name, module in networks.items():
+        data = to_bytes(module)
+        atomic_write(folder / name, data)
+        sums[name] = sha256(data)
     config = {
         "library_name": "ganzoo",
         "format": FORMAT,
-        "needs": {network.entry.distribution: network.entry.version},
+        "needs": {entry.distribution: entry.version for entry in recipe.entries()},
         "generator": network.json(),
-        "recipe": recipe.json(),
+        "recipe": definition,
         **provenance,
     }
-    data = safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in generator.state_dict().items()})
-    atomic_write(folder / WEIGHTS, data)
-    write_json(folder / CONFIG, {**config, "sha256": {WEIGHTS: sha256(data)}})
+    write_json(folder / CONFIG, {**config, "sha256": sums})
 
 
-def load(path: str | PathLike[str], *, device: str = "cpu") -> Model:
-    """Load an exported model from its folder, from that of its run, or from that of `ganzoo train` (its first seed).
+# Loading
+
+
+def load(
+    path: str | PathLike[str],
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | PathLike[str] | None = None,
+    force_download: bool = False,
+    local_files_only: bool = False,
+    max_bytes: int = MOST,
+    device: str = "cpu",
+) -> Model:
+    """Load a model from its folder, from that of its run or of `ganzoo train` (its first seed), or from the Hub.
+
+    Args:
+        path: a folder, or ``ORG/NAME``, ``ORG/NAME@REVISION``, ``hf-hub:ORG/NAME``.
+        revision: branch, tag or commit on the Hub. A commit that is in the cache is loaded without asking anyone.
+        token: for private models; otherwise that of ``HF_TOKEN`` or of `hf auth login`.
+        cache_dir: instead of the one in ``HF_HOME``.
+        force_download: even what is in the cache.
+        local_files_only: nothing but what is in the cache.
+        max_bytes: the most that may be downloaded.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
 
     Raises:
-        ModelError: the folder holds no model, or one that is damaged, incomplete or does not match its configuration.
+        ModelError: there is no model, or one that is damaged, incomplete or does not match its configuration.
+        HubError: the Hub does not have it, does not give it, or does not answer.
         UsageError: the model needs something that is not registered here.
     """
-    folder = _model_in(Path(path))
+    return open_model(
+        locate(
+            path,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            max_bytes=max_bytes,
+        ),
+        device,
+    )
+
+
+def open_model(origin: Origin, device: str = "cpu") -> Model:
+    """The model that is there, checked."""
+    folder = origin.folder
+    config = read_config(folder)
+    sums = as_object(config["sha256"], "sha256")
+    data = checked(folder / WEIGHTS, sums)
     try:
-        config = as_object(json.loads((folder / CONFIG).read_bytes()), CONFIG)
-        sums = as_object(config.get("sha256", {}), "sha256")
-        generator = as_object(config.get("generator", {}), "generator")
-        recipe = as_object(config.get("recipe"), "recipe")
-        as_object(recipe.get("dataset"), "the recipe's dataset")
-        if not isinstance(recipe.get("name"), str):
-            raise OptionError("its recipe has no name")
-        data = (folder / WEIGHTS).read_bytes()
-    except FileNotFoundError as error:
-        raise ModelError(f"{folder} holds no model: {_why_not(folder, Path(str(error.filename)))}") from None
-    except (ValueError, OSError, OptionError, RecursionError) as error:
-        raise ModelError(f"{folder / CONFIG} cannot be read: {error}") from None
-    if config.get("format") != FORMAT:
-        raise ModelError(f"{folder / CONFIG} is not a ganzoo model of format {FORMAT}")
-    if sha256(data) != sums.get(WEIGHTS):
-        raise ModelError(f"{folder / WEIGHTS} is damaged: its checksum is not the one in {CONFIG}")
+        part = Part.parse({**as_object(config["generator"], "generator"), "kind": "generator"}, "generator")
+    except (UnknownNameError, OptionError) as error:
+        raise type(error)(f"{error}{_made_with(config)}") from None
+    network = weighted(part, data, folder / WEIGHTS)
+    return Model(cast(Generator, network.to(pick_device(device))), config, origin)
+
+
+def _made_with(config: Mapping[str, Any]) -> str:
+    """What is missing here, where the model says what it needs. Its word is no proof: nothing is installed by it."""
+    needs = config.get("needs")
+    named: dict[str, Any] = dict(cast("Mapping[str, Any]", needs)) if isinstance(needs, dict) else {}
+    missing = sorted(name for name in named if _DISTRIBUTION.fullmatch(name) and not _installed(name))
+    if missing:
+        return f". It says that it was made with {', '.join(missing)}: `ganzoo install {shlex.join(missing)}`"
+    versions = [
+        f"{name} {v}" for name, v in named.items() if _DISTRIBUTION.fullmatch(name) and _VERSION.fullmatch(str(v))
+    ]
+    return f". It was made with {', '.join(versions)}" if versions else ""
+
+
+_DISTRIBUTION: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
+_VERSION: Final = re.compile(r"[A-Za-z0-9.+!-]{1,40}")
+
+
+def _installed(name: str) -> bool:
     try:
-        part = Part.parse({**generator, "kind": "generator"}, "generator")
-    except UnknownNameError as error:
-        raise UnknownNameError(f"{error}{_made_with(config.get('needs'))}") from None
-    return Model(_weighted(part, data, folder).to(pick_device(device)), config)
-
-
-def _made_with(needs: Any) -> str:
-    """Which plugins are missing, where the model says what it needs."""
-    names = [name for name in needs if isinstance(name, str)] if isinstance(needs, dict) else []
-    plugins = sorted(set(names) - {"ganzoo"})
-    return f". It was made with {', '.join(plugins)}: `ganzoo install {' '.join(plugins)}`" if plugins else ""
-
-
-def _model_in(folder: Path) -> Path:
-    for inner in (folder, folder / "model", folder / "seed-0" / "model"):
-        if (inner / CONFIG).exists():
-            return inner
-    return folder
-
-
-def _why_not(folder: Path, missing: Path) -> str:
-    if not folder.exists():
-        return "there is no such folder"
-    for result in (folder / "result.json", folder / "seed-0" / "result.json"):
-        with suppress(OSError, ValueError, AttributeError):
-            if (status := json.loads(result.read_bytes()).get("status")) != "finished":
-                return f"its run {status}"
-    return f"{missing.name} is missing"
-
-
-def _weighted(part: Part, data: bytes, folder: Path) -> Generator:
-    """The generator with these weights; shapes are compared before anything is allocated."""
-    try:
-        with torch.device("meta"):
-            imagined: Generator = part.build()
-    except (RuntimeError, ValueError, TypeError, OverflowError) as error:  # of sizes that no tensor has
-        raise ModelError(f"{folder / CONFIG}: its generator cannot be built: {error}") from None
-    wanted = {name: (tuple(t.shape), t.dtype) for name, t in imagined.state_dict().items()}
-    try:
-        weights = safetensors.torch.load(data)
-    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{folder / WEIGHTS} is no safetensors file: {error}") from None
-    found = {name: (tuple(t.shape), t.dtype) for name, t in weights.items()}
-    if found != wanted:
-        odd = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))[0]
-        raise ModelError(
-            f"{folder / WEIGHTS} does not fit its {CONFIG}: {odd} is {found.get(odd)}, and should be {wanted.get(odd)}"
-        )
-    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
-        raise ModelError(f"{folder / WEIGHTS} holds weights that are not finite numbers")
-    with torch.random.fork_rng(devices=[]):  # loading must not disturb the caller's random state
-        generator: Generator = part.build()
-    generator.load_state_dict(weights)
-    return generator.eval().requires_grad_(False)
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import nn
@@ -24,21 +23,22 @@ from ganzoo.game import GENERATOR, Sum, Turn, Weighted
 from ganzoo.generator import Generator
 from ganzoo.part import Option, Part, as_object, resolve, to_json
 from ganzoo.plugins import registry
-from ganzoo.registry import Entry, Expected, Paper, RecipeEntry
+from ganzoo.registry import RECIPE_NAME, Entry, Expected, Paper, RecipeEntry
 
 FORMAT: Final = 1
-NAME: Final = re.compile(r"([\w-]+/)?[\w-]+\.([\w-]+/)?[\w-]+")
 
 #: What any recipe can be given besides its method's own options.
 BUDGET: Final = (
-    Option("steps", int, low=1, help="passes over all turns"),
-    Option("batch_size", int, low=1, help="real samples, and generated ones, in a round"),
+    Option("steps", int, low=1, high=10**9, help="passes over all turns"),
+    Option("batch_size", int, low=1, high=2**20, help="real samples, and generated ones, in a round"),
     Option("ema", float, low=0.0, high=0.999999, help="decay of the generator's moving average, per step"),
-    Option("evaluations", int, low=1, help="how often validation looks for the best snapshot"),
+    Option("evaluations", int, low=1, high=10**6, help="how often validation looks for the best snapshot"),
 )
 
 #: The budget said in another way: real samples seen by the first turn, which is the discriminator's where there is one.
-IMAGES: Final = Option("images", int, low=1, help="instead of steps: real samples that the first turn sees")
+IMAGES: Final = Option(
+    "images", int, low=1, high=10**13, help="instead of steps: real samples that the first turn sees"
+)
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,24 @@ class Recipe:
             return self.json()
         except ExportError:
             return {"name": self.name, "repr": repr(self)}
+
+    def entries(self) -> list[Entry]:
+        """What it is made of, core first; `ExportError` where a part has no registered name."""
+        parts: list[Part] = []
+
+        def collect(data: Any) -> None:
+            if isinstance(data, dict):
+                held = cast("dict[str, Any]", data)
+                if "kind" in held and "name" in held:
+                    parts.append(Part(held["kind"], held["name"]))
+                data = list(held.values())
+            if isinstance(data, list):
+                for each in cast("list[Any]", data):
+                    collect(each)
+
+        collect(self.json())
+        entries = [registry().find("method", self.method), *(part.entry for part in parts)]
+        return sorted(entries, key=lambda entry: (entry.distribution != registry().core, entry.distribution))
 
     def networks(self) -> dict[str, nn.Module]:
         """Fresh networks by player, on the current default device, from torch's global random state."""
@@ -356,14 +374,14 @@ def _turn_json(turn: Turn) -> dict[str, Any]:
 
 def _parse_name(name: Any) -> str:
     """Names become folders: nothing but what `create_recipe` makes gets through."""
-    if not isinstance(name, str) or not NAME.fullmatch(name):
+    if not isinstance(name, str) or not RECIPE_NAME.fullmatch(name):
         raise OptionError(f"{name!r:.80} is no name of a recipe: they are named method.dataset, like js-gan.ring")
     return name
 
 
 def _parse_turn(data: Mapping[str, Any]) -> Turn:
     _only(data, {f.name for f in fields(Turn)}, "turn")
-    repeats = Option("repeats", int, low=1).parse(data["repeats"], "turn")
+    repeats = Option("repeats", int, low=1, high=10**4).parse(data["repeats"], "turn")
     project = None if data["project"] is None else _part(data["project"], ("projection",))
     return Turn(str(data["player"]), Sum(tuple(_parse_weighted(w) for w in data["losses"])), repeats, project)
 
@@ -374,7 +392,7 @@ def _parse_weighted(data: Mapping[str, Any]) -> Weighted:
     weight = (
         _part(weight, ("schedule",)) if isinstance(weight, Mapping) else Option("weight", float).parse(weight, "term")
     )
-    every = Option("every", int, low=1).parse(data["every"], "term")
+    every = Option("every", int, low=1, high=10**9).parse(data["every"], "term")
     return Weighted(_part(data["term"], ("term", "penalty")), weight, every)
 
 

@@ -14,6 +14,9 @@ from typing import Any, Final
 from ganzoo.errors import AmbiguousNameError, OptionError, PluginError, UnknownNameError, suggest
 from ganzoo.part import KINDS, Option, build
 
+#: ``method.dataset``, either of them perhaps with its distribution. Names become folders: nothing else gets through.
+RECIPE_NAME: Final = re.compile(r"([\w-]+/)?[\w-]+\.([\w-]+/)?[\w-]+")
+
 
 @dataclass(frozen=True)
 class Paper:

@@ -1,4 +1,4 @@
-"""Show a leaderboard: one HTML page, a table for the terminal, a model card for the Hub.
+"""Show a leaderboard: one HTML page, a table for the terminal. (The model card is `ganzoo.card`'s.)
 
 A leaderboard is untrusted: its names and errors come from plugins. The page escapes every string, embeds only PNG files
 from inside the bench's folder, and its content security policy lets no other script run and loads nothing.
@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -20,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 import jinja2
-from markupsafe import Markup
 
 from ganzoo.files import atomic_write
 
@@ -39,12 +37,9 @@ SUPERSCRIPT: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸�
 
 def write_report(leaderboard: Json, folder: Path) -> Path:
     """Write ``folder/index.html``, which needs no other file; pictures are read from paths relative to ``folder``."""
-    return _write(folder / "index.html", _page(leaderboard, folder))
-
-
-def write_card(entry: Json, leaderboard: Json, folder: Path) -> Path:
-    """Write ``folder/README.md``, the model card of an exported entry, with ``samples.png`` if that lies beside it."""
-    return _write(folder / "README.md", _card(entry, leaderboard, folder))
+    path = folder / "index.html"
+    atomic_write(path, templates().get_template("index.html.j2").render(_page(leaderboard, folder)).lstrip().encode())
+    return path
 
 
 def terminal_table(leaderboard: Json) -> RenderableType:
@@ -52,17 +47,12 @@ def terminal_table(leaderboard: Json) -> RenderableType:
     return _Terminal(leaderboard)
 
 
-def _write(path: Path, context: Json) -> Path:
-    template = {"index.html": "index.html.j2", "README.md": "card.md.j2"}[path.name]
-    atomic_write(path, _environment().get_template(template).render(context).lstrip().encode())
-    return path
-
-
 @cache
-def _environment() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """Where every text is escaped unless a filter says otherwise."""
     loader = jinja2.PackageLoader("ganzoo", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    filters = (number, whole, duration, seconds, status, expected, link, policy, yaml, markdown, fence)
+    filters = (number, whole, duration, seconds, status, expected, link, policy)
     pretty = partial(json.dumps, indent=2, ensure_ascii=False)
     environment.filters |= {each.__name__: each for each in filters} | {"json": pretty}
     return environment
@@ -157,7 +147,9 @@ class _Table(NamedTuple):
 def _tables(leaderboard: Json) -> list[_Table]:
     entries = dict(enumerate(leaderboard["entries"]))
     datasets = dict.fromkeys(entry["dataset"] for entry in entries.values())
-    return [_table(leaderboard, name, {i: e for i, e in entries.items() if e["dataset"] == name}) for name in datasets]
+    return [
+        table_of(leaderboard, name, {i: e for i, e in entries.items() if e["dataset"] == name}) for name in datasets
+    ]
 
 
 def _measured(leaderboard: Json) -> Json:
@@ -171,7 +163,8 @@ def _measured(leaderboard: Json) -> Json:
     return {**leaderboard, "metrics": leaderboard.get("divergences") or {}, "floors": controls, "entries": there}
 
 
-def _table(leaderboard: Json, dataset: str, entries: Mapping[int, Json]) -> _Table:
+def table_of(leaderboard: Json, dataset: str, entries: Mapping[int, Json]) -> _Table:
+    """What is shown of a dataset: a column for each metric that any of these entries has."""
     names = [name for name in leaderboard["metrics"] if any(name in entry["metrics"] for entry in entries.values())]
     columns = [_column(leaderboard, dataset, name, entries.values()) for name in names]
     cells = {(name, when): [_cell(e, name, when) for e in entries.values()] for name in names for when in WHEN}
@@ -330,14 +323,14 @@ class _Terminal(NamedTuple):
         from rich.text import Text
 
         for table in _tables(self.leaderboard):
-            yield Text(f"{_plain(table.dataset)}\n", style="bold")
+            yield Text(f"{plain(table.dataset)}\n", style="bold")
             yield from _blocks(list(_text_columns(table, WHEN)), options.max_width)
             for row in table.rows:
                 if any(run["status"] != "finished" for run in row.entry["runs"]):
                     words = f"{row.entry['method']}: {', '.join(words for _, words in status(row.entry['runs']))}"
-                    yield Text(f"{_plain(words)}\n", style="red")
+                    yield Text(f"{plain(words)}\n", style="red")
         for table in _tables(_measured(self.leaderboard)):
-            yield Text(f"{_plain(table.dataset)}, by fresh critics\n", style="bold")
+            yield Text(f"{plain(table.dataset)}, by fresh critics\n", style="bold")
             yield from _blocks(list(_text_columns(table, ("last",))), options.max_width)
         error = "± 95 % interval (Student's t)" if self.leaderboard["seeds"] > 1 else "of one seed: no interval"
         yield Text(f"Mean over seeds {error}. ↑ ↓: better. ● best, ≈ not told apart from it.", style="dim")
@@ -366,53 +359,18 @@ def _blocks(columns: list[list[str]], width: int) -> Iterator[RenderableType]:
 
 def _text_columns(table: _Table, whens: Sequence[str]) -> Iterator[list[str]]:
     """A header, a line for each method at each time, the floor."""
-    names = [_plain(row.entry["method"]) for row in table.rows]
+    names = [plain(row.entry["method"]) for row in table.rows]
     wide = max(map(len, names))
     lines = [f"{'' if i else name:{wide}} {when}" for name in names for i, when in enumerate(whens)]
     yield ["", *(lines if len(whens) > 1 else names), "real data"]
     for column in table.columns:
         cells = [row.cells[column.name][when] for row in table.rows for when in whens]
         texts = [MARKS[c.mark] + c.text + (f" ({c.seeds})" if c.seeds else "") for c in cells]
-        yield [f"{_plain(column.name)} {column.arrow}\n{_plain(column.unit)}", *texts, column.floor]
+        yield [f"{plain(column.name)} {column.arrow}\n{plain(column.unit)}", *texts, column.floor]
     if len(whens) > 1:
         yield ["time\nper run", *(t for row in table.rows for t in (duration(seconds(row.entry["runs"])), "")), ""]
 
 
-def _plain(text: Any) -> str:
+def plain(text: Any) -> str:
     """Without line breaks and control characters, which a terminal would obey."""
     return "".join(c if c.isprintable() else " " for c in str(text))
-
-
-# The card
-def _card(entry: Json, leaderboard: Json, folder: Path) -> dict[str, Any]:
-    table = _table(leaderboard, entry["dataset"], {0: entry})
-    given = (f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in (entry.get("overrides") or {}).items())
-    overrides = (word for option in given for word in ("-o", option))
-    network = entry["definition"].get("players", {}).get("generator", {}).get("network", {})
-    return {
-        "board": leaderboard,
-        "entry": entry,
-        "table": table,
-        "images": len(network.get("options", {}).get("shape", ())) == 3,
-        "samples": (folder / "samples.png").is_file(),
-        "command": shlex.join(["ganzoo", "train", entry["recipe"], *overrides]),
-    }
-
-
-def yaml(value: Any) -> Markup:
-    """A string, a number or a list on one line of the front matter."""
-    from yaml import safe_dump  # it comes with huggingface-hub
-
-    return Markup(safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf).strip()[1:-1])
-
-
-def markdown(text: Any) -> Markup:
-    """Markdown that shows the text as it is, on one line."""
-    text = _plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return Markup(re.sub(r"([\\`*_\[\]|~$])", r"\\\1", text))
-
-
-def fence(text: Any, language: str = "") -> Markup:
-    """A code block with a fence longer than any in the text."""
-    ticks = "`" * max(3, 1 + max(map(len, re.findall(r"`+", str(text))), default=0))
-    return Markup(f"{ticks}{language}\n{text}\n{ticks}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors.torch
@@ -14,14 +14,18 @@ from ganzoo.dataset import Batch
 from ganzoo.errors import OptionError
 from ganzoo.files import atomic_write
 from ganzoo.model import Model
+from ganzoo.origin import locate
+
+if TYPE_CHECKING:
+    from ganzoo.hub import Heard
 
 
-def write_samples(path: Path, n: int, seed: int, label: int | None, device: str, out: Path) -> str:
+def write_samples(path: str, n: int, seed: int, label: int | None, device: str, out: Path, heard: Heard) -> str:
     """Draw ``n`` samples and write them; the file's ending says how. Returns what was done, in words."""
     writers = {".png": _png, ".npz": _npz, ".safetensors": _safetensors}
     if out.suffix not in writers:
         raise OptionError(f"--out {out}: samples are written as {', '.join(writers)}")
-    model = models.load(path, device=device)
+    model = models.open_model(locate(path, heard=heard), device)
     batch = model.sample(n, seed=seed, label=label)
     writers[out.suffix](model, batch, out)
     return f"{n:,} samples of {model.name} (seed {seed}), shape {tuple(batch.x.shape)}: {out}"

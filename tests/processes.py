@@ -136,12 +136,17 @@ class Fresh(Process):
 
 
 class Forked(Process):
-    """`ganzoo` forked from a server that has everything imported. ``file_size`` is the most bytes a file may get."""
+    """`ganzoo` forked from a server that has everything imported, or Python, if the first word is ``-c``.
 
-    def __init__(self, *args: object, cwd: Path, file_size: int | None = None) -> None:
+    ``file_size`` is the most bytes a file may get, ``env`` what its environment has besides.
+    """
+
+    def __init__(
+        self, *args: object, cwd: Path, file_size: int | None = None, env: dict[str, str] | None = None
+    ) -> None:
         super().__init__(cwd)
         self.process = server().Process(
-            target=_ganzoo, args=([*map(str, args)], cwd, self.out, self.err, file_size), daemon=False
+            target=_ganzoo, args=([*map(str, args)], cwd, self.out, self.err, file_size, env or {}), daemon=False
         )
         self.process.start()
         assert self.process.pid is not None
@@ -151,9 +156,9 @@ class Forked(Process):
         return self.process.exitcode
 
 
-def forked(*args: object, cwd: Path) -> Ended:
+def forked(*args: object, cwd: Path, env: dict[str, str] | None = None) -> Ended:
     """Run `ganzoo` to its end, forked."""
-    with Forked(*args, cwd=cwd) as process:
+    with Forked(*args, cwd=cwd, env=env) as process:
         return process.wait()
 
 
@@ -163,9 +168,9 @@ def server() -> Any:
     return context
 
 
-def _ganzoo(args: list[str], cwd: Path, out: Path, err: Path, file_size: int | None) -> None:
+def _ganzoo(args: list[str], cwd: Path, out: Path, err: Path, file_size: int | None, env: dict[str, str]) -> None:
     os.setpgrp()
-    os.environ["COLUMNS"] = "240"
+    os.environ.update({"COLUMNS": "240"} | env)
     os.chdir(cwd)
     for path, number in ((out, 1), (err, 2)):
         descriptor = os.open(path, os.O_WRONLY)
@@ -176,6 +181,9 @@ def _ganzoo(args: list[str], cwd: Path, out: Path, err: Path, file_size: int | N
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     sys.argv = ["ganzoo", *args]
+    if args[0] == "-c":
+        exec(args[1], {"__name__": "__main__"})
+        return
     from ganzoo.cli import main
 
     main()

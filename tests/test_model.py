@@ -21,7 +21,8 @@ from processes import forked
 import ganzoo
 from ganzoo.errors import GanzooError, IncompatibleError, ModelError, OptionError, UnknownNameError
 from ganzoo.files import sha256
-from ganzoo.model import CONFIG, WEIGHTS, export
+from ganzoo.model import export
+from ganzoo.origin import CONFIG, WEIGHTS
 from ganzoo.recipe import create_recipe
 
 NAMES = ("js-gan.ring", "mle-gaussian.mixture-1d", "mle-gmm.ring", "js-gan.digits")
@@ -253,6 +254,7 @@ def generator(config: dict[str, Any]) -> dict[str, Any]:
         (lambda c: c.pop("recipe"), ModelError, "recipe"),
         (lambda c: c.update(recipe=[]), ModelError, "recipe"),
         (lambda c: c["recipe"].update(dataset=None), ModelError, "dataset"),
+        (lambda c: c["recipe"].update(name="../../etc"), ModelError, "name"),
         (lambda c: c.pop("generator"), GanzooError, "generator"),
         (lambda c: c.update(generator="mlp"), ModelError, "generator"),
         (lambda c: c.update(sha256=None), ModelError, "sha256"),
@@ -270,7 +272,6 @@ def test_a_changed_config_is_refused(folder, change, error, says):
     ("change", "says"),
     [
         (lambda c: c.update(surprise=1), "surprise"),
-        (lambda c: c.update(name="../../etc"), "name"),
         (lambda c: c.update(players=[1]), ""),
         (lambda c: c.pop("turns"), "turns"),
         (lambda c: c.update(dataset={"kind": "dataset", "name": "rong"}), "did you mean ring"),

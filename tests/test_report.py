@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from ganzoo import report
+from ganzoo.card import write_card
 
 HOSTILE = (
     "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)> | "
@@ -304,7 +305,7 @@ def printed(board: dict[str, Any], width: int = 80) -> str:
 
 
 def card(each: dict[str, Any], board: dict[str, Any], folder: Path) -> str:
-    path = report.write_card(each, board, folder)
+    path = write_card({**board, "entries": [each]}, folder)
     assert path == folder / "README.md"
     return path.read_text(encoding="utf-8")
 
@@ -571,7 +572,7 @@ def test_the_front_matter_is_what_the_hub_reads(tmp_path: Path) -> None:
     assert loaded.model_name == "ns-gan.ring"
     assert set(results) == set(board["entries"][1]["metrics"])
     assert results["kl"].metric_value == pytest.approx(0.234)
-    assert results["kl"].metric_name == "kl, mean of 5 seeds"
+    assert results["kl"].metric_name == "kl, last step, mean of 5 seeds: 0.234 ± 0.053"
     assert results["kl"].dataset_name == "ring"
     assert results["energy-distance"].metric_value == pytest.approx(1.38e-3)
 
@@ -608,7 +609,7 @@ def test_the_card_is_honest_and_whole(tmp_path: Path) -> None:
     ):
         assert words in text, words
     without = card(board["entries"][4], board, tmp_path / "other")
-    assert "samples.png" not in without
+    assert "(samples.png)" not in without
     assert "bibtex" not in without
     assert front(without)["model-index"][0]["results"][0]["task"]["type"] == "unconditional-image-generation"
 

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 import click
 
 from ganzoo import __version__
-from ganzoo.cli import extend, look, runs
+from ganzoo.cli import extend, hub, look, runs
+from ganzoo.cli.bench import bench
 from ganzoo.cli.measure import measure
 
 
@@ -31,6 +32,7 @@ def cli(debug: bool) -> None:
     ganzoo bench                   train and compare the default suite
     ganzoo train js-gan.ring       train one recipe, METHOD.DATASET
     ganzoo sample runs/js-gan.ring --out samples.png
+    ganzoo download ORG/NAME       get a model that somebody published
     """
 
 
@@ -38,9 +40,12 @@ for command in (
     look.list_,
     look.show,
     runs.train,
-    runs.bench,
+    bench,
     runs.sample,
     measure,
+    hub.evaluate,
+    hub.publish,
+    hub.download,
     look.check,
     extend.plugins,
     extend.install,

@@ -13,14 +13,24 @@ from ganzoo.cli.shared import option_o, plural, recipe_of
 @click.command("list", short_help="List what is registered.")
 @click.argument("kind", required=False)
 @click.argument("pattern", required=False)
+@click.option("--pretrained", is_flag=True, help="List models on the Hugging Face Hub instead.")
+@click.option("--org", help="With --pretrained: those of this user or organisation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(kind: str | None, pattern: str | None, as_json: bool) -> None:
+def list_(kind: str | None, pattern: str | None, pretrained: bool, org: str | None, as_json: bool) -> None:
     """List what is registered: recipes, methods, datasets, divergences…
 
     KIND is one of them, singular or plural; PATTERN is a shell pattern like 'js-*'. Without a KIND all kinds are
-    listed.
+    listed. With --pretrained, the models that were published, whose names PATTERN is about.
     """
     from fnmatch import fnmatch
+
+    if pretrained:
+        if pattern is not None:
+            raise click.UsageError("--pretrained takes one PATTERN, and no KIND")
+        _list_pretrained(kind, org, as_json)
+        return
+    if org is not None:
+        raise click.UsageError("--org goes with --pretrained")
 
     from ganzoo.errors import UnknownNameError, suggest
     from ganzoo.part import KINDS
@@ -50,6 +60,30 @@ def list_(kind: str | None, pattern: str | None, as_json: bool) -> None:
             click.echo(f"  {row['name']:{width}}  {row['summary']}{foreign}".rstrip())
     if not any(found.values()):
         click.echo(f"nothing matches {pattern!r}" if pattern else f"no {plural(kinds[0])} are registered", err=True)
+
+
+def _list_pretrained(pattern: str | None, org: str | None, as_json: bool) -> None:
+    from fnmatch import fnmatch
+
+    from ganzoo import hub
+
+    wanted = (pattern or "*").lower()
+    models = [
+        model
+        for model in hub.search(org)
+        if fnmatch(model["id"].lower(), wanted) or fnmatch(model["id"].lower().partition("/")[2], wanted)
+    ]
+    if as_json:
+        click.echo(json.dumps(models, indent=1))
+        return
+    width = max((len(model["id"]) for model in models), default=0)
+    for model in models:
+        private = "  private" if model["private"] else ""
+        when = (model["modified"] or "")[:10]
+        click.echo(f"{model['id']:{width}}  {when}  {model['downloads'] or 0:,} downloads{private}".rstrip())
+    if not models:
+        what = f"matches {pattern!r}" if pattern else "was found"
+        click.echo(f"no model of ganzoo's {what}{f' at {org}' if org else ''} on {hub.endpoint()}", err=True)
 
 
 def _rows(registry: Any, kind: str) -> list[dict[str, str]]:

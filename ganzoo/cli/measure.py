@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
+from ganzoo.cli.hub import heard as said
 from ganzoo.cli.shared import DEVICES, parsed
 
 
 @click.command(short_help="Measure how far a model is from the data, by fresh critics.")
-@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.argument("model", required=False)
 @click.option("--pair", metavar="NAME", help="Measure a known pair of distributions instead (`ganzoo list pairs`).")
 @click.option(
     "--divergence",
@@ -43,7 +44,7 @@ from ganzoo.cli.shared import DEVICES, parsed
     help="critic=NAME, critic.hidden=256, alpha.alpha=0.3 (of a divergence), by=2 (of the pair). May be repeated.",
 )
 def measure(
-    model: Path | None,
+    model: str | None,
     pair: str | None,
     divergences: tuple[str, ...],
     against: str | None,
@@ -54,7 +55,7 @@ def measure(
     as_json: bool,
     options: tuple[str, ...],
 ) -> None:
-    """Measure how far MODEL is from the data: its folder, or that of a run or of `train`.
+    """Measure how far MODEL is from the data: its folder, that of a run or of `train`, or ORG/NAME on the Hub.
 
     The generator is frozen, and fresh critics are fitted to one part of the data and of its samples; the estimate is
     read off other parts. Where densities are known, the true value stands beside it, and critic.png shows D beside D*.
@@ -78,7 +79,7 @@ def measure(
         question = measuring.about_pair(pair, divergences, given)
     else:
         assert model is not None
-        question = measuring.about_model(model, against, divergences, given, device)
+        question = measuring.about_model(model, against, divergences, given, device, said)
     folder = out or Path("measure") / (pair or question.what)
     with _heard(as_json) as heard:
         settings = Settings(critics=critics, steps=steps, critic=question.critic)

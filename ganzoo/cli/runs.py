@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from ganzoo.cli.hub import heard
 from ganzoo.cli.shared import DEVICES, option_o, quoted, recipe_of
 
 if TYPE_CHECKING:
@@ -73,72 +72,8 @@ def _stop_here() -> NoReturn:
     raise SystemExit(130)
 
 
-@click.command(short_help="Train and compare recipes over seeds.")
-@click.argument("names", metavar="[NAME|PATTERN|SUITE]...", nargs=-1)
-@click.option("--suite", help="Suite to choose from, with its budgets [default: default].")
-@click.option("--seeds", type=click.IntRange(1, 10_000), help="Seeds of each recipe [default: the suite's].")
-@click.option("--jobs", type=click.IntRange(1, 1024), help="Runs at a time [default: one for each core].")
-@click.option("--executor", default="local", show_default=True, help="Where runs are carried out.")
-@click.option("--device", default="auto", show_default=True, type=DEVICES)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to work in [default: bench/SUITE].")
-@click.option(
-    "--measure",
-    is_flag=True,
-    help="Measure every generator by fresh critics of every divergence too (4 to 20 s a run).",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as JSON instead of as a table.")
-def bench(
-    names: tuple[str, ...],
-    suite: str | None,
-    seeds: int | None,
-    jobs: int | None,
-    executor: str,
-    device: str,
-    out: Path | None,
-    measure: bool,
-    as_json: bool,
-) -> None:
-    """Train and compare recipes over seeds; write a leaderboard, its page and the models.
-
-    Without arguments it runs the default suite, about three minutes on two cores; `--suite full` gives each recipe its
-    whole budget. The same command goes on where it was stopped. The exit code is 1 if any run failed.
-    """
-    from ganzoo import bench as benching
-    from ganzoo.plugins import registry
-    from ganzoo.progress import BenchProgress, cores
-
-    todo = benching.plan(names, suite, seeds, measure=measure)
-    folder = out or Path("bench") / todo.suite
-    workers = jobs or cores()
-    entry = registry().find("executor", executor)
-    where = entry.create({"jobs": workers} if "jobs" in {option.name for option in entry.options} else {})
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is an interruption too
-    try:
-        with BenchProgress(len(todo.recipes) * todo.seeds, quiet=as_json) as progress:
-            board = benching.bench(
-                todo,
-                folder,
-                where,
-                device=device,
-                workers=workers,
-                listen=progress.listen,
-                ended=progress.ended,
-                found=progress.found,
-            )
-    except KeyboardInterrupt:
-        click.echo(f"Stopped. The same command goes on where this one was; so far: {folder / 'index.html'}", err=True)
-        raise SystemExit(130) from None
-    count = benching.tally(board)
-    if as_json:
-        click.echo(json.dumps(board, indent=1))
-    else:
-        progress.report(board, folder)
-    if count["failed"] or count["interrupted"]:
-        raise SystemExit(1)
-
-
 @click.command(short_help="Draw samples from a model.")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model")
 @click.option("-n", "n", default=64, show_default=True, type=click.IntRange(1, 100_000_000), help="How many samples.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same samples.")
 @click.option("--label", type=int, help="The label to generate, where the generator reads labels.")
@@ -150,8 +85,8 @@ def bench(
     type=click.Path(path_type=Path),
     help="A .png, .npz or .safetensors file.",
 )
-def sample(model: Path, n: int, seed: int, label: int | None, device: str, out: Path) -> None:
-    """Draw samples from a model: its folder, or that of a run or of `train`."""
+def sample(model: str, n: int, seed: int, label: int | None, device: str, out: Path) -> None:
+    """Draw samples from MODEL: its folder, that of a run or of `train`, or ORG/NAME[@REV] on the Hugging Face Hub."""
     from ganzoo.sampling import write_samples
 
-    click.echo(write_samples(model, n, seed, label, device, out))
+    click.echo(write_samples(model, n, seed, label, device, out, heard))

@@ -1,0 +1,427 @@
+"""Publishing: models and leaderboards become repositories on the Hub.
+
+What is sent is compared with what is there, so that a second time nothing is; each repository changes in one commit, or
+not at all; and what fails by chance is tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, final
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, get_token
+from huggingface_hub import errors as hf
+
+from ganzoo import card, hub
+from ganzoo.errors import GanzooError, HubError, ModelError, UsageError
+from ganzoo.files import sha256
+from ganzoo.hub import API, Heard, Reference, git_hash, persistently, plainly, sha256_of
+from ganzoo.origin import CARD, CONFIG, FILES, METRICS, SAMPLES, check_sums, read_config, read_json
+
+if TYPE_CHECKING:
+    from ganzoo.model import Model
+
+Kind = Literal["model", "space"]
+Json = dict[str, Any]
+
+LEADERBOARD: Final = "leaderboard.json"
+PAGE: Final = "index.html"
+#: A card on the Hub that is larger is not one that people wrote.
+MOST_CARD: Final = 2**20
+#: How often somebody else may change a repository in the moment in which we do.
+RACES: Final = 3
+
+
+@final
+@dataclass(frozen=True)
+class Sending:
+    """How to publish. ``private`` counts where a repository is made; ``tag`` names the commit that holds it."""
+
+    private: bool = False
+    token: str | bool | None = None
+    message: str | None = None
+    create_pr: bool = False
+    tag: str | None = None
+    dry_run: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class Item:
+    """What becomes one repository: files by name, and the one-entry leaderboard that a model's card is made from."""
+
+    name: str
+    files: Mapping[str, Path]
+    kind: Kind = "model"
+    board: Json = field(default_factory=dict[str, Any])
+    title: str = ""
+
+
+@final
+@dataclass(frozen=True)
+class Published:
+    """What happened to a repository: what was sent, and the commit that holds all of it now."""
+
+    repo: str
+    kind: Kind
+    what: Literal["created", "updated", "unchanged", "proposed", "would create", "would update"]
+    commit: str | None
+    url: str
+    sent: tuple[str, ...] = ()
+    size: int = 0
+
+    def __str__(self) -> str:
+        at = f" at {self.commit[:12]}" if self.commit else ""
+        files = f": {', '.join(self.sent)} ({hub.in_bytes(self.size)})" if self.sent else ""
+        return f"{self.what} {self.repo}{at}{files}  {self.url}"
+
+
+# What there is to publish
+
+
+def items(folders: Sequence[Path], into: Path) -> list[Item]:
+    """What the folders hold: of a bench all models and the leaderboard; else one model each.
+
+    Files that have to be made are made in ``into``.
+
+    Raises:
+        ModelError: a folder holds nothing of the kind, or something that is damaged.
+    """
+    found: list[Item] = []
+    for folder in folders:
+        if (folder / LEADERBOARD).is_file():
+            found += of_bench(folder)
+        else:
+            found.append(_of_folder(folder, into / str(len(found))))
+    names = [item.name for item in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"two of the models are called {min(twice)}, and would be one repository: publish one of them")
+    return found
+
+
+def of_bench(folder: Path) -> list[Item]:
+    """Every model of a bench, and its leaderboard."""
+    board = _board(folder / LEADERBOARD)
+    paths = [
+        folder / "models" / Path(str(entry["model"])).name if entry.get("model") else None for entry in board["entries"]
+    ]
+    models = [_model(path) for path in paths if path is not None]
+    suite = re.sub(r"[^A-Za-z0-9]+", "-", str(board.get("suite") or "bench")).strip("-")
+    files = {name: folder / name for name in (PAGE, LEADERBOARD) if _ordinary(folder / name)}
+    return [*models, Item(f"ganzoo-leaderboard-{suite}", files, "space", title=f"ganzoo leaderboard: {suite}")]
+
+
+def _model(folder: Path, board: Json | None = None) -> Item:
+    config = read_config(folder)
+    files = {name: folder / name for name in FILES if _ordinary(folder / name)}
+    check_sums(folder)
+    if board is None:
+        board = _board(files[METRICS]) if METRICS in files else _from_config(config)
+    return Item(repository_name(config["recipe"]["name"]), files, board=board)
+
+
+def _ordinary(path: Path) -> bool:
+    """Whether it is a file of this very folder: a link may lead to what nobody meant to publish."""
+    if path.is_symlink() and path.resolve().parent != path.parent.resolve():
+        raise UsageError(f"{path} is a link out of its folder, and is not published: put the file itself there")
+    return path.is_file()
+
+
+def repository_name(recipe: str) -> str:
+    """A recipe's name as the Hub takes it."""
+    return re.sub(r"-{2,}", "-", recipe.replace("/", "-"))
+
+
+def _board(path: Path) -> Json:
+    try:
+        board = read_json(path)
+        if board["format"] != 1 or not all("recipe" in entry for entry in board["entries"]):
+            raise ValueError("it has another format")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelError(
+            f"{path} is no leaderboard of this version of ganzoo: {type(error).__name__}: {error}"
+        ) from None
+    return board
+
+
+def _of_folder(folder: Path, into: Path) -> Item:
+    """A model's folder as it is; that of a run or of `ganzoo train` with a card of all its seeds."""
+    if (folder / CONFIG).is_file():
+        return _model(folder)
+    from ganzoo.bench import of_training
+
+    runs = sorted((path.parent for path in folder.glob("seed-*/result.json")), key=lambda run: int(run.name[5:]))
+    runs = runs or ([folder] if (folder / "result.json").is_file() else [])
+    if not runs:
+        raise ModelError(f"{folder} holds no model, no run and no bench: there is nothing to publish")
+    of_training(runs, into)
+    return _model(into)
+
+
+def _from_config(config: Json) -> Json:
+    """The leaderboard of a model of which no more is known than its configuration says."""
+    from ganzoo.bench import describe
+
+    metrics = config.get("metrics") or {}
+    recipe = config["recipe"]
+    method, _, dataset = recipe["name"].partition(".")
+    entry = {
+        "recipe": recipe["name"],
+        "method": method,
+        "dataset": dataset,
+        "digest": "",
+        "definition": recipe,
+        "paper": _paper(method),
+        "needs": config.get("needs") or {},
+        "runs": [{"seed": config.get("seed"), "status": "finished", "step": config.get("step")}],
+        "metrics": {
+            name: {"how": "", "last": {"mean": value, "half_width": None, "values": [value]}}
+            for name, value in metrics.items()
+        },
+    }
+    described = {name: describe(name) for name in metrics}
+    board = {"format": 1, "created": config.get("when"), "suite": None, "seeds": 1, "metrics": described, "floors": {}}
+    return {**board, "environment": config.get("environment") or {}, "entries": [entry]}
+
+
+def _paper(method: str) -> Json | None:
+    from ganzoo.plugins import registry
+
+    with suppress(UsageError):
+        paper = registry().find("method", method).paper
+        return {**asdict(paper), "bibtex": paper.bibtex()} if paper else None
+    return None
+
+
+# Sending
+
+
+def check(to: str, how: Sending) -> None:
+    """Raise `UsageError` or `HubError` where nothing could ever be published in this way."""
+    if how.tag and how.create_pr:
+        raise UsageError("--tag names what is published, which --create-pr only proposes: give one of them")
+    _repository(to if "/" in to else f"{to}/x")
+    if not how.dry_run and get_token() is None and not isinstance(how.token, str):
+        raise HubError(f"publishing takes a token that may write to {to}: set HF_TOKEN or run `hf auth login`")
+
+
+def _repository(name: str) -> str:
+    reference = Reference.parse(name)
+    if reference is None or str(reference) != name:
+        raise UsageError(f"{name!r:.120} is no name of a repository: say NAMESPACE or NAMESPACE/NAME")
+    return name
+
+
+def destination(to: str, found: Sequence[Item]) -> list[str]:
+    """The repositories that ``--to NAMESPACE`` (or, for one model, ``NAMESPACE/NAME``) means."""
+    if "/" in to:
+        if len(found) != 1:
+            raise UsageError(f"{to} is one repository, and there are {len(found)} to publish: give a namespace alone")
+        return [_repository(to)]
+    return [_repository(f"{to}/{item.name}") for item in found]
+
+
+def send(item: Item, repo: str, how: Sending, heard: Heard = lambda what: None) -> Published:
+    """Make the repository hold what the item has. Nothing is sent that is there already."""
+    if how.tag and how.create_pr:
+        raise UsageError(
+            "a tag names what is published, and a pull request is not yet: give one of --tag and --create-pr"
+        )
+    with plainly(repo):
+        for _ in range(RACES):
+            try:
+                return _send(item, repo, how, heard)
+            except hf.HfHubHTTPError as error:
+                if error.response.status_code != 412:
+                    raise
+                heard(f"{repo} changed in this moment; looking again")
+    raise HubError(f"{repo}: somebody else keeps changing it; try again later")
+
+
+def _send(item: Item, repo: str, how: Sending, heard: Heard) -> Published:
+    there = _there(item, repo, how, heard)
+    parent, held = (there.sha, _hashes(there)) if there is not None else (None, {})
+    contents: dict[str, Path | bytes] = {**item.files, CARD: _card(item, repo, how, parent if CARD in held else None)}
+    _no_token(contents, how)
+    changed = {name: content for name, content in contents.items() if held.get(name) != _hash(content, held.get(name))}
+    gone = sorted(name for name in held if item.kind == "model" and name in FILES and name not in contents)
+    sent, size = (*changed, *(f"−{name}" for name in gone)), sum(_size(content) for content in changed.values())
+    url = f"{hub.endpoint()}/{'spaces/' if item.kind == 'space' else ''}{repo}"
+
+    def published(what: Any, commit: str | None, at: str = url) -> Published:
+        return Published(repo, item.kind, what, commit, at, tuple(sent), size)
+
+    if how.dry_run:
+        return published("would create" if there is None else "would update" if sent else "unchanged", parent)
+    if there is None:
+        persistently(lambda: _create(item, repo, how), heard=heard)
+    elif how.private and not there.private:
+        heard(f"{repo} is public already, and stays so: --private counts for new repositories")
+    if there is not None and not sent:
+        _tag(item, repo, parent, how, heard)
+        return published("unchanged", parent)
+    heard(f"sending {', '.join(sent)} ({hub.in_bytes(size)}) to {repo}")
+    made = persistently(
+        lambda: API.create_commit(
+            repo,
+            [
+                *(CommitOperationAdd(name, str(c) if isinstance(c, Path) else c) for name, c in changed.items()),
+                *(CommitOperationDelete(name) for name in gone),
+            ],
+            commit_message=how.message or f"Publish {item.name} with ganzoo",
+            repo_type=item.kind,
+            token=how.token,
+            create_pr=how.create_pr,
+            parent_commit=parent,
+        ),
+        heard=heard,
+    )
+    if how.create_pr:
+        return published("proposed", made.oid, made.pr_url or url)
+    _tag(item, repo, made.oid, how, heard)
+    return published("created" if there is None else "updated", made.oid)
+
+
+def _there(item: Item, repo: str, how: Sending, heard: Heard) -> Any:
+    """What the Hub says of the repository and its files; none where there is none that the token may see."""
+    try:
+        return persistently(
+            lambda: API.repo_info(repo, repo_type=item.kind, files_metadata=True, token=how.token), heard=heard
+        )
+    except hf.GatedRepoError:
+        raise
+    except hf.RepositoryNotFoundError:
+        return None
+    except Exception as error:
+        if how.dry_run and (isinstance(error, hf.OfflineModeIsEnabled) or not hasattr(error, "response")):
+            heard("the Hub cannot be asked what it has already")
+            return None
+        raise
+
+
+def _create(item: Item, repo: str, how: Sending) -> None:
+    sdk = "static" if item.kind == "space" else None
+    API.create_repo(repo, repo_type=item.kind, private=how.private, space_sdk=sdk, exist_ok=True, token=how.token)
+
+
+def _tag(item: Item, repo: str, commit: str | None, how: Sending, heard: Heard) -> None:
+    if how.tag is None or commit is None:
+        return
+    refs = persistently(lambda: API.list_repo_refs(repo, repo_type=item.kind, token=how.token), heard=heard)
+    held = {ref.name: ref.target_commit for ref in refs.tags}
+    if held.get(how.tag, commit) != commit:
+        raise HubError(
+            f"{repo}: the files are published, at {commit[:12]}, but the tag {how.tag} names another commit, "
+            f"{held[how.tag][:12]}, and stays there: choose another"
+        )
+    if how.tag not in held:
+        tag = how.tag
+        persistently(
+            lambda: API.create_tag(repo, tag=tag, revision=commit, repo_type=item.kind, token=how.token, exist_ok=True),
+            heard=heard,
+        )
+
+
+# Files
+
+
+def _card(item: Item, repo: str, how: Sending, parent: str | None) -> bytes:
+    """The text of README.md, around what people wrote into the one on the Hub, or else into the one here."""
+    here = item.files.get(CARD)
+    old = here.read_text(encoding="utf-8", errors="replace") if here is not None else None
+    if parent is not None:
+        remote = _remote_card(item, repo, how, parent)
+        old = (
+            remote if card.own_words(remote) or item.kind == "space" else f"{_front(remote)}{card.split(old or '')[1]}"
+        )
+    if item.kind == "space":
+        return card.space(item.title, old).encode()
+    return card.card(item.board, samples=SAMPLES in item.files, repo=repo, old=old).encode()
+
+
+def _front(text: str) -> str:
+    return text[: len(text) - len(card.split(text)[1])]
+
+
+def _remote_card(item: Item, repo: str, how: Sending, commit: str) -> str:
+    path = persistently(lambda: API.hf_hub_download(repo, CARD, repo_type=item.kind, revision=commit, token=how.token))
+    if Path(path).stat().st_size > MOST_CARD:
+        raise HubError(f"{repo}: its {CARD} has more than {MOST_CARD:,} bytes, and is not read; make it smaller there")
+    return Path(path).read_text(encoding="utf-8", errors="replace")
+
+
+def _hashes(there: Any) -> dict[str, str]:
+    """The hash of each file on the Hub: sha256 where it is stored apart, else git's of the blob."""
+    return {
+        file.rfilename: file.lfs.sha256 if file.lfs is not None else file.blob_id or "" for file in there.siblings or ()
+    }
+
+
+def _hash(content: Path | bytes, like: str | None) -> str:
+    """Of the kind that ``like`` is."""
+    if like is None:
+        return "new"
+    if len(like) == 64:
+        return sha256(content) if isinstance(content, bytes) else sha256_of(content)
+    return git_hash(content)
+
+
+def _size(content: Path | bytes) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def _no_token(contents: Mapping[str, Path | bytes], how: Sending) -> None:
+    """Refuse to publish a text that holds the very token that publishes it."""
+    token = how.token if isinstance(how.token, str) else get_token()
+    for name, content in contents.items():
+        if token and not name.endswith((".safetensors", ".png")):
+            data = content if isinstance(content, bytes) else content.read_bytes()
+            if token.encode() in data:
+                raise HubError(f"{name} holds your token, and is not published: take it out first")
+
+
+# From Python
+
+
+def push(model: Model, repo: str, how: Sending) -> Published:
+    """Publish a model that is in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        item = _model(Path(folder))
+        (where,) = destination(repo, [item])
+        return send(item, where, how)
+
+
+def publish(
+    found: Sequence[Item], to: str, how: Sending, heard: Heard = lambda what: None
+) -> Iterator[tuple[str, Published | GanzooError]]:
+    """Publish each item, one after the other; one that fails does not keep the others from it."""
+    for item, repo in zip(found, destination(to, found), strict=True):
+        try:
+            yield repo, send(item, repo, how, heard)
+        except GanzooError as error:
+            yield repo, error
+
+
+def as_json(results: Sequence[tuple[str, Published | GanzooError]]) -> str:
+    """What was published, for programs."""
+    rows: list[Json] = [
+        {"repo": repo, "error": str(done)}
+        if isinstance(done, GanzooError)
+        else {
+            "repo": repo,
+            "what": done.what,
+            "commit": done.commit,
+            "url": done.url,
+            "sent": done.sent,
+            "bytes": done.size,
+        }
+        for repo, done in results
+    ]
+    return json.dumps(rows, indent=1)
