@@ -32,7 +32,7 @@ Heard = Callable[[str], None]
 
 #: Seconds between tries, each a little longer by chance so that many clients do not come back together.
 DELAYS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
-#: The longest that a server is obeyed which says when to come back.
+#: Seconds after which nothing is begun again, and the longest that a server is obeyed which says when to come back.
 PATIENCE: Final = 60.0
 TAG: Final = "ganzoo"
 
@@ -98,12 +98,13 @@ class Reference:
 
 def persistently(do: Callable[[], T], *, delays: Sequence[float] = DELAYS, heard: Heard = lambda what: None) -> T:
     """What ``do`` returns, tried again after too many requests, a server's failure or a broken connection."""
+    began = time.monotonic()
     for delay in (*delays, None):
         try:
             return do()
         except Exception as error:
             asked = _worth_waiting(error)
-            if delay is None or asked is None:
+            if delay is None or asked is None or time.monotonic() - began > PATIENCE:
                 raise
             wait = max(delay * random.uniform(1, 1.25), asked)
             heard(f"{_reason(error)}; trying again in {wait:.1f} s")
@@ -147,10 +148,8 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, hf.GatedRepoError):
         return "its owner asks for consent first: give it on its page, then set HF_TOKEN or run `hf auth login`"
     if isinstance(error, hf.RepositoryNotFoundError):
-        seen = (
-            "is not one that your token may see" if get_token() else "is private: set HF_TOKEN or run `hf auth login`"
-        )
-        return f"there is none of this name on {endpoint()}, or it {seen}"
+        hidden = "your token may not see it" if get_token() else "it is private: set HF_TOKEN or run `hf auth login`"
+        return f"there is none of this name on {endpoint()}, or {hidden}"
     if isinstance(error, hf.RevisionNotFoundError):
         return "it has no such revision (branch, tag or commit)"
     if isinstance(error, hf.OfflineModeIsEnabled):

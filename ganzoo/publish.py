@@ -229,10 +229,6 @@ def destination(to: str, found: Sequence[Item]) -> list[str]:
 
 def send(item: Item, repo: str, how: Sending, heard: Heard = lambda what: None) -> Published:
     """Make the repository hold what the item has. Nothing is sent that is there already."""
-    if how.tag and how.create_pr:
-        raise UsageError(
-            "a tag names what is published, and a pull request is not yet: give one of --tag and --create-pr"
-        )
     with plainly(repo):
         for _ in range(RACES):
             try:
@@ -292,7 +288,9 @@ def _there(item: Item, repo: str, how: Sending, heard: Heard) -> Any:
     """What the Hub says of the repository and its files; none where there is none that the token may see."""
     try:
         return persistently(
-            lambda: API.repo_info(repo, repo_type=item.kind, files_metadata=True, token=how.token), heard=heard
+            lambda: API.repo_info(repo, repo_type=item.kind, files_metadata=True, token=how.token),
+            delays=() if how.dry_run else hub.DELAYS,
+            heard=heard,
         )
     except hf.GatedRepoError:
         raise
@@ -394,6 +392,7 @@ def push(model: Model, repo: str, how: Sending) -> Published:
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         item = _model(Path(folder))
+        check(repo, how)
         (where,) = destination(repo, [item])
         return send(item, where, how)
 
@@ -402,6 +401,7 @@ def publish(
     found: Sequence[Item], to: str, how: Sending, heard: Heard = lambda what: None
 ) -> Iterator[tuple[str, Published | GanzooError]]:
     """Publish each item, one after the other; one that fails does not keep the others from it."""
+    check(to, how)
     for item, repo in zip(found, destination(to, found), strict=True):
         try:
             yield repo, send(item, repo, how, heard)
