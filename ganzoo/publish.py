@@ -166,8 +166,6 @@ def _of_folder(folder: Path, into: Path) -> Item:
 
 def _from_config(config: Json) -> Json:
     """The leaderboard of a model of which no more is known than its configuration says."""
-    from ganzoo.bench import describe
-
     metrics = config.get("metrics") or {}
     recipe = config["recipe"]
     method, _, dataset = recipe["name"].partition(".")
@@ -185,7 +183,11 @@ def _from_config(config: Json) -> Json:
             for name, value in metrics.items()
         },
     }
-    described = {name: describe(name) for name in metrics}
+    described: Json = {}
+    if metrics:
+        from ganzoo.bench import describe  # which imports torch
+
+        described = {name: describe(name) for name in metrics}
     board = {"format": 1, "created": config.get("when"), "suite": None, "seeds": 1, "metrics": described, "floors": {}}
     return {**board, "environment": config.get("environment") or {}, "entries": [entry]}
 

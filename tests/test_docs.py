@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from loopback import WRITER, Hub
 from processes import forked
 from workbench import Workbench
 
@@ -171,9 +172,25 @@ def test_what_is_compared_is_compared():
     assert shortened("ganzoo bench   # long\nls", {"ganzoo bench": ("true", "it is long")}) == "true\nls"
 
 
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A Hub of the test's own, for whatever commands a page has."""
+    with Hub() as made:
+        for name, value in made.environment(tmp_path / "home", WRITER).items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
 @pytest.mark.slow
-def test_the_readme_does_what_it_shows(tmp_path):
+def test_the_readme_does_what_it_shows(tmp_path, hub):
     play(Workbench.make(tmp_path, "ganzoo-flows"), ROOT / "README.md", README)
+
+
+@pytest.mark.slow
+def test_the_page_about_the_hub_does_what_it_shows(tmp_path, hub):
+    desk = Workbench.make(tmp_path)
+    assert desk.sh("ganzoo train mle-gaussian.ring --steps 10").code == 0
+    play(desk, ROOT / "docs" / "hub.md")
 
 
 def test_the_commands_of_the_theory_run(tmp_path):

@@ -101,7 +101,7 @@ def published(found: Sequence[Item], to: str, how: Sending, *, as_json: bool = F
     failed = sum(isinstance(done, GanzooError) for _, done in results)
     if as_json:
         click.echo(publishing.as_json(results))
-    elif len(results) > 1 or failed:
+    elif len(results) > 1:
         counts = Counter("failed" if isinstance(done, GanzooError) else done.what for _, done in results)
         words = ", ".join(f"{count} {what}" for what, count in counts.items())
         click.echo(f"{len(results)} repositories: {words}", err=quiet)
