@@ -16,6 +16,8 @@ from ganzoo.errors import IncompatibleError
 FARTHEST: Final = 340.0
 #: Cells of a quadrature on the line, for each width of the samples' range.
 CELLS: Final = 50_000
+#: How far from 1 the mass of a density in the cells may be, for the cells to be narrow enough.
+WHOLE: Final = 1e-3
 #: Samples of each side where an integral is a mean over samples, in as many groups as its error is taken from.
 SAMPLES: Final = 200_000
 GROUPS: Final = 20
@@ -64,10 +66,11 @@ def mixture_mean(g: Callable[[Tensor], Tensor], p: Density, q: Density) -> Truth
     """``∫ ½ (p + q) g(log p/q)``, for a function ``g`` of log ratios ``(n,)``; infinite where it is, none where it
     cannot be told.
 
-    On the line it is a sum over a grid, which is widened as long as that adds to it; elsewhere a mean over samples.
+    On the line it is a sum over a grid, which is widened as long as that adds to it; elsewhere, and where the grid is
+    too coarse for one of the two, a mean over samples.
     """
-    evaluate = _on_the_line if math.prod(p.shape) == 1 else _over_samples
-    (found, nearer), beyond = evaluate(g, p, q)
+    on_the_line = _on_the_line(g, p, q) if math.prod(p.shape) == 1 else None
+    (found, nearer), beyond = on_the_line or _over_samples(g, p, q)
     if found is None or nearer is None:
         return None
     if abs(found.value - nearer.value) > 1e-3 * abs(found.value):  # then it is the cut that was measured
@@ -118,15 +121,19 @@ def weighted_line(p: Density, q: Density, cells: int) -> tuple[Tensor, Tensor, T
     return x, mass[0] / mass[0].sum(), mass[1] / mass[1].sum()
 
 
-def _on_the_line(g: Callable[[Tensor], Tensor], p: Density, q: Density) -> tuple[list[Truth | None], bool]:
+def _on_the_line(g: Callable[[Tensor], Tensor], p: Density, q: Density) -> tuple[list[Truth | None], bool] | None:
+    """None where the cells are too wide for one of the densities, which then has not its whole mass in them."""
     sums, beyond = list[list[float]](), False
     for widths in (1.5, 3.0, 6.0):
         cells = line(p, q, widths)
         x = cells[:, None].unflatten(1, p.shape)
         ratio = _log_ratio(p, q, x)
-        mass = (p.log_prob(x).exp() + q.log_prob(x).exp()) / 2
-        beyond = beyond or bool((ratio.isinf() & (mass > 0)).any())
         width = cells[1] - cells[0]
+        densities = [side.log_prob(x).double().exp() for side in (p, q)]
+        if any(abs(float(density.sum() * width) - 1) > WHOLE for density in densities):
+            return None
+        mass = (densities[0] + densities[1]) / 2
+        beyond = beyond or bool((ratio.isinf() & (mass > 0)).any())
         sums.append([float(torch.where(mass > 0, mass * value, 0.0).sum() * width) for value in _cuts(g, ratio)])
     return [_limit(*each) for each in zip(*sums, strict=True)], beyond
 

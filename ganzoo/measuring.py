@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,7 +39,8 @@ Json = dict[str, Any]
 @final
 @dataclass(frozen=True)
 class Question:
-    """What is to be measured: ``what`` from ``against``, by ``divergences``, which have names."""
+    """What is to be measured: ``what`` from ``against``, by ``divergences``, which have names; ``folder`` is one of its
+    own."""
 
     what: str
     against: str
@@ -46,6 +48,7 @@ class Question:
     q: Side
     divergences: Mapping[str, Divergence | SampleDivergence]
     critic: Part | None
+    folder: str
 
 
 def about_model(
@@ -71,7 +74,7 @@ def about_model(
         raise OptionError(f"-o {min(rest)}: {_known(named)}")
     name = against or found.config["recipe"]["dataset"]["name"]
     p, q = sides.of_dataset(dataset), sides.of_generator(found.generator, dataset)
-    return Question(found.name, name, p, q, named, critic)
+    return Question(found.name, name, p, q, named, critic, _folder(found.name, *([against] if against else [])))
 
 
 def about_pair(name: str, divergences: Sequence[str], options: Mapping[str, str]) -> Question:
@@ -79,7 +82,12 @@ def about_pair(name: str, divergences: Sequence[str], options: Mapping[str, str]
     named, critic, rest = _sorted(divergences, options)
     pair: Pair = Part("pair", name, rest).resolved().build()
     p, q = sides.of_density(pair.p), sides.of_density(pair.q)
-    return Question(f"q of {name}", "p", p, q, named, critic)
+    own = [f"{option}={value}" for option, value in sorted(rest.items())]
+    return Question(f"q of {name}", "p", p, q, named, critic, _folder(name, *own))
+
+
+def _folder(*words: str) -> str:
+    return "-".join(re.sub(r"[^\w.=+-]+", "-", word) for word in words)
 
 
 def _sorted(
@@ -96,6 +104,8 @@ def _sorted(
     rest: dict[str, str] = {}
     for key, value in options.items():
         owner, dot, option = key.partition(".")
+        if dot and owner not in own and owner in registry().names("divergence"):
+            raise OptionError(f"-o {key}={value} goes with --divergence {owner}")
         if owner == "critic":
             critic[option] = value
         elif dot and owner in own:
@@ -127,6 +137,7 @@ def answer(question: Question, settings: Settings, device: str, out: Path, heard
     kept = finite(kept)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "measure.json", kept)
+    (out / "critic.png").unlink(missing_ok=True)  # of what was measured here before
     if critic is not None and math.prod(question.p.shape) <= 2:
         real, fake = question.p.draw(0).read, question.q.draw(1).read
         pictures.draw_critic(
@@ -175,7 +186,8 @@ def table(kept: Json) -> Table:
 
 
 def _in_words(found: Json) -> str:
-    return in_words(found["mean"], found["half_width"])
+    rounding = found["mean"] is not None and abs(found["mean"]) < 1e-12
+    return in_words(0.0 if rounding else found["mean"], found["half_width"])
 
 
 def _truth(truth: Json | None) -> str:
@@ -191,7 +203,8 @@ def words(kept: Json) -> list[str]:
     n, readings = kept["critics"], kept["readings"]
     error = f"± 95 % interval over {n} critics (Student's t)" if n > 1 else "of one critic: no interval"
     said = [
-        f"Each estimate is {error}, read off samples that nothing was fitted to: in expectation at most the truth.",
+        f"Each estimate is {error}, read off samples that nothing was fitted to.",
+        "By a critic it is in expectation at most the truth.",
         "Real vs real is the same between halves of the real data, where the truth is 0.",
         "A reading of exactly 0: no critic found anything that held on other samples.",
     ]

@@ -87,6 +87,8 @@ def locate(
             raise OptionError(
                 f"{text} is a folder here, and has no revisions; revision={revision!r} goes with a model on the Hub"
             )
+        if not Path(text).is_dir():
+            raise ModelError(f"{text} is no folder, and a model is one")
         return Origin(_model_in(Path(text)))
     if text.startswith(("/", ".", "~")) or "/" not in text:  # no name on the Hub; the client need not be imported
         return Origin(Path(text))

@@ -328,9 +328,9 @@ def _known_parts(entry: Entry, method: Method, parts: Mapping[str, Mapping[str, 
             known = [*(o.name for o in (*entry.options, *BUDGET, IMAGES)), *method.players]
             known += [f"{player}.OPTION" for player in method.players] + ["dataset.OPTION"]
             wanted = owner if "" in options else f"{owner}.{next(iter(options))}"
-            raise OptionError(
-                f"{entry.name} has no option {wanted!r}; {suggest(wanted, known)} It takes: {', '.join(known)}"
-            )
+            near = suggest(wanted, known)
+            takes = "" if near.startswith("known") else f" It takes: {', '.join(known)}"
+            raise OptionError(f"{entry.name} has no option {wanted!r}; {near}{takes}")
 
 
 def _network(network: Part, changes: Mapping[str, Any]) -> Part:

@@ -185,13 +185,13 @@ def test_measure_a_pair_says_the_truth_and_keeps_a_picture(tmp_path):
     assert ended.code == 0, ended.err
     assert "real vs real" in ended.out
     assert "2 log 2 − 2 JSD" in ended.out
-    kept = json.loads((tmp_path / "measure" / "shift" / "measure.json").read_text())
+    kept = json.loads((tmp_path / "measure" / "shift-by=2" / "measure.json").read_text())
     js, kl = kept["readings"]
     assert kl["truth"]["value"] == pytest.approx(2.0, rel=1e-4)
     assert js["upper"] == pytest.approx(LOG2)
     assert kl["upper"] is None
     assert len(js["estimate"]["values"]) == len(js["control"]["values"]) == 2
-    assert (tmp_path / "measure" / "shift" / "critic.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "measure" / "shift-by=2" / "critic.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_measure_a_model_against_its_data_and_against_others(tmp_path):
@@ -212,10 +212,32 @@ def test_measure_a_model_against_its_data_and_against_others(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "options"),
+    [("shift", {"by": 1e6}), ("apart", {"by": 1e6}), ("apart", {"std": 1e-6}), ("scale", {"by": 1e6})],
+)
+def test_the_truth_of_a_pair_with_a_narrow_side_on_a_wide_line(name, options):
+    """A grid that is too coarse for one of the two is not believed."""
+    pair = Part("pair", name, options).resolved().build()
+    truth = Part("divergence", "js").build().truth(pair.p, pair.q)
+    assert truth is not None
+    assert truth.value == pytest.approx(LOG2, abs=1e-4)
+
+
+def test_what_was_drawn_of_another_measurement_goes(tmp_path):
+    quick = ("measure", "--pair", "shift", "--critics", 1, "--steps", 5, "--out", "m")
+    assert forked(*quick, cwd=tmp_path).code == 0
+    assert (tmp_path / "m" / "critic.png").exists()
+    assert forked(*quick, "-o", "dimension=3", cwd=tmp_path).code == 0
+    assert not (tmp_path / "m" / "critic.png").exists()
+
+
+@pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("measure", "give a MODEL or a --pair"),
-        ("measure x --pair shift", "give a MODEL or a --pair"),
+        ("measure", "give either a MODEL or a --pair"),
+        ("measure x --pair shift", "give either a MODEL or a --pair"),
+        ("measure --pair shift -o kl.width=3", "goes with --divergence kl"),
+        (f"measure --pair shift --out {__file__}/x", "is a file"),
         ("measure --pair shift --against ring", "--against goes with a MODEL"),
         ("measure --pair shft", "did you mean shift?"),
         ("measure --pair shift --divergence jss", "did you mean js?"),

@@ -14,6 +14,9 @@ from ganzoo.cli import extend, hub, look, runs
 from ganzoo.cli.bench import bench
 from ganzoo.cli.measure import measure
 
+#: Letters that a message has.
+MOST = 2_000
+
 
 class Group(click.Group):
     """Commands in the order in which they are written, which is the order in which one meets them."""
@@ -83,13 +86,19 @@ def main() -> NoReturn:
         from ganzoo.errors import GanzooError
 
         if isinstance(error, GanzooError):
-            click.echo(f"ganzoo: {error}", err=True)
+            _say(f"ganzoo: {error}")
             sys.exit(error.exit_code)
         if isinstance(error, OSError) and error.filename is not None:
-            click.echo(f"ganzoo: {error.filename}: {error.strerror}", err=True)
+            _say(f"ganzoo: {error.filename}: {error.strerror}")
             sys.exit(1)
-        click.echo(f"ganzoo: {type(error).__name__}: {error} (run again with --debug for the traceback)", err=True)
+        _say(f"ganzoo: {type(error).__name__}: {error} (run again with --debug for the traceback)")
         sys.exit(1)
+
+
+def _say(text: str) -> None:
+    """An error may quote what strangers wrote: not all of a million letters, and nothing that a terminal would obey."""
+    text = text if len(text) < MOST else f"{text[: MOST // 2]} … {text[-MOST // 2 :]}"
+    click.echo("".join(c if c.isprintable() or c == "\n" else " " for c in text), err=True)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--measure",
     is_flag=True,
-    help="Measure every generator by fresh critics of every divergence too (4 to 20 s a run).",
+    help="Measure every generator by fresh critics of every divergence too (4 to 20 s a run, twice for some).",
 )
 @click.option("--from", "source", metavar="MODEL", help="Train this model's recipe again, and compare with its card.")
 @click.option("--publish", "to", metavar="NAMESPACE", help="Publish models and leaderboard to the Hugging Face Hub.")

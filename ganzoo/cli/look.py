@@ -116,8 +116,15 @@ def show(name: str, as_json: bool, cite: bool, options: tuple[str, ...]) -> None
 
     A recipe is METHOD.DATASET or a .json or .toml file, as in `train`.
     """
+    from ganzoo.part import KINDS
+    from ganzoo.registry import normalise
     from ganzoo.show import show_entry, show_recipe
 
+    kinds = {word: plural(kind) for kind in KINDS for word in (kind, plural(kind))}
+    if kind := kinds.get(normalise(name)):
+        raise click.UsageError(
+            f"{name} is a kind of entry: `ganzoo list {kind}` lists them, `ganzoo show NAME` shows one"
+        )
     if "." in name:
         show_recipe(recipe_of(name, options), as_json, cite)
     elif options:

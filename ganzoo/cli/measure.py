@@ -70,7 +70,13 @@ def measure(
     from ganzoo.meter import Settings
 
     if (model is None) == (pair is None):
-        raise click.UsageError("give a MODEL or a --pair")
+        raise click.UsageError("give either a MODEL or a --pair")
+    if out is not None:  # said before minutes of fitting
+        there = next(
+            path for path in (out, *out.absolute().parents) if path.exists() or path.is_symlink() or path == path.parent
+        )
+        if not there.is_dir():
+            raise click.UsageError(f"--out {out}: {there} is a file")
     if pair is not None and against is not None:
         raise click.UsageError("--against goes with a MODEL, not with a --pair")
     torch.set_num_threads(1)  # as in training: small networks lose time to more
@@ -80,7 +86,7 @@ def measure(
     else:
         assert model is not None
         question = measuring.about_model(model, against, divergences, given, device, said)
-    folder = out or Path("measure") / (pair or question.what)
+    folder = out or Path("measure") / question.folder
     with _heard(as_json) as heard:
         settings = Settings(critics=critics, steps=steps, critic=question.critic)
         kept = measuring.answer(question, settings, device, folder, heard)

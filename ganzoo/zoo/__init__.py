@@ -308,7 +308,12 @@ def ganzoo_pairs() -> list[Entry]:
             "mixture-1d and the Gaussian that maximum likelihood fits to it",
             paper=NOWOZIN,
         ),
-        Entry("uniforms", f"{here}:uniforms", "two uniform laws that overlap", (Option("by", float, 0.5, low=0),)),
+        Entry(
+            "uniforms",
+            f"{here}:uniforms",
+            "two uniform laws that overlap",
+            (Option("by", float, 0.5, low=0, high=10_000),),
+        ),
         Entry(
             "apart",
             f"{here}:apart",
