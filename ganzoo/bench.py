@@ -19,7 +19,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final, cast
 
-from scipy import stats
+from scipy import special  # not scipy.stats, which takes a second to import
 
 from ganzoo import evaluate
 from ganzoo.card import write_card
@@ -308,7 +308,7 @@ def interval(values: Iterable[float | None]) -> dict[str, Any]:
     half = None
     if n > 1:
         deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (n - 1))
-        half = float(stats.t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
+        half = float(special.stdtrit(n - 1, 0.975)) * deviation / math.sqrt(n)
     return {"mean": mean, "half_width": half, "values": values}
 
 

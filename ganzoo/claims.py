@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any, Final, Literal, final
 
-from scipy import stats
+from scipy import special
 
 from ganzoo import card, evaluate
 from ganzoo.bench import Plan
 from ganzoo.errors import ModelError
 from ganzoo.model import Model
-from ganzoo.origin import CARD, METRICS, read_json
+from ganzoo.origin import CARD, METRICS, MOST_JSON, read_json
 from ganzoo.recipe import Recipe
 from ganzoo.seeds import derive
 
@@ -30,6 +30,8 @@ _Interval = tuple[float | None, float | None]  # mean and half width
 #: Two computations of one number on the same samples agree to this share of it, on one kind of machine.
 ROUNDING: Final = 1e-4
 LEVEL: Final = 0.99
+#: As many seeds as a bench trains.
+MOST_RUNS: Final = 10_000
 
 
 @final
@@ -108,7 +110,7 @@ def check(model: Model, *, draws: int = 10, heard: Callable[[int], None] = lambd
 
 def _claim(name: str, unit: str, said: Any, again: float | None, fresh: Sequence[float], entry: Json | None) -> Claim:
     over, within = _over_seeds(name, again, entry)
-    said = float(said) if isinstance(said, (int, float)) and math.isfinite(said) else None
+    said = _number(said)
     if said is None or again is None or not math.isfinite(again) or not all(map(math.isfinite, fresh)):
         return Claim(name, unit, said, again, None, None, "cannot be computed", over, within)
     low, high = prediction(fresh, LEVEL)
@@ -122,7 +124,7 @@ def prediction(values: Sequence[float], level: float) -> tuple[float, float]:
     n, mean = len(values), fmean(values)
     if n < 2:
         return mean, mean
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * stdev(values) * math.sqrt(1 + 1 / n)
+    half = float(special.stdtrit(n - 1, (1 + level) / 2)) * stdev(values) * math.sqrt(1 + 1 / n)
     return mean - half, mean + half
 
 
@@ -151,11 +153,23 @@ def entry_of(model: Model) -> Json | None:
         return None
     try:
         (entry,) = read_json(path)["entries"]
-        if not isinstance(entry, dict):
-            raise TypeError("its entry is no object")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        _well_formed(entry)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read: {type(error).__name__}: {error}") from None
     return entry
+
+
+def _well_formed(entry: Any) -> None:
+    """Raise `TypeError` where an entry is not made as those are that a bench writes: what follows relies on it."""
+    runs, metrics = entry.get("runs", []), entry.get("metrics", {})
+    if not isinstance(runs, list) or len(runs) > MOST_RUNS or not all(isinstance(run, dict) for run in runs):
+        raise TypeError(f"its runs are no list of at most {MOST_RUNS:,} objects")
+    for name, metric in metrics.items():
+        last = metric.get("last") or {}
+        values = last.get("values", [])
+        numbers = [last.get("mean"), last.get("half_width"), *(values if isinstance(values, list) else [values])]
+        if not isinstance(values, list) or not all(each is None or _number(each) is not None for each in numbers):
+            raise TypeError(f"its numbers of {name!r:.80} are none")
 
 
 def _contradictions(model: Model, said: Json, entry: Json | None) -> list[str]:
@@ -168,6 +182,8 @@ def _contradictions(model: Model, said: Json, entry: Json | None) -> list[str]:
         if index is not None and index < len(values) and not _near(values[index], value):
             found.append(f"{name}: {METRICS} has {values[index]} for seed {seeds[index]}, and config.json {value}")
     path = model.origin.find(CARD)
+    if path is not None and path.stat().st_size > MOST_JSON:
+        raise ModelError(f"{path} cannot be read: it has more than {MOST_JSON:,} bytes")
     front = card.split(path.read_text(encoding="utf-8", errors="replace"))[0] if path is not None and entry else {}
     for name, value in _of_front(front).items():
         mean = _last(entry, name).get("mean")
@@ -177,9 +193,15 @@ def _contradictions(model: Model, said: Json, entry: Json | None) -> list[str]:
 
 
 def _near(a: Any, b: Any, share: float = 1e-9) -> bool:
-    if not (isinstance(a, (int, float)) and isinstance(b, (int, float))):
+    x, y = _number(a), _number(b)
+    if x is None or y is None:
         return a is None and b is None
-    return math.isclose(a, b, rel_tol=share, abs_tol=1e-12)
+    return math.isclose(x, y, rel_tol=share, abs_tol=1e-12)
+
+
+def _number(value: Any) -> float | None:
+    """A finite number; none if it is another thing, or larger than any that a metric has."""
+    return float(value) if isinstance(value, (int, float)) and -1e150 < value < 1e150 else None
 
 
 def _of_front(front: Json) -> dict[str, Any]:
@@ -226,7 +248,7 @@ def compare(model: Model, board: Json) -> list[Comparison]:
 
 def _values(entry: Json | None, said: Json, name: str) -> list[float | None]:
     values = list(_last(entry, name).get("values") or ()) or ([said[name]] if name in said else [])
-    return [float(v) if isinstance(v, (int, float)) else None for v in values]
+    return [_number(value) for value in values]
 
 
 def _compared(name: str, before: list[float | None], now: list[float | None]) -> Comparison:
@@ -239,11 +261,19 @@ def _compared(name: str, before: list[float | None], now: list[float | None]) ->
     same = all(_near(x, y, ROUNDING) for x, y in zip(before[:shared], now[:shared], strict=True))
     if len(a) < 2 or len(b) < 2:
         return Comparison(name, ends[0], ends[1], None, "same" if same else "unknown")
-    welch = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.95) if stdev(a) or stdev(b) else None
-    middle = fmean(b) - fmean(a)
-    half = (welch.high - welch.low) / 2 if welch is not None else 0.0
+    middle, half = fmean(b) - fmean(a), welch(a, b)
     agrees = abs(middle) <= half + ROUNDING * abs(fmean(a))
     return Comparison(name, ends[0], ends[1], (middle, half), "same" if same else "agrees" if agrees else "differs")
+
+
+def welch(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> float:
+    """The half width of the interval of a difference of means: ``t √(s_a²/n_a + s_b²/n_b)``, with t of as many degrees
+    of freedom as Welch and Satterthwaite give it. Welch, *The generalization of "Student's" problem* (1947)."""
+    errors = [stdev(values) ** 2 / len(values) for values in (a, b)]
+    if not sum(errors):
+        return 0.0
+    freedom = sum(errors) ** 2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, (a, b), strict=True))
+    return float(special.stdtrit(freedom, (1 + level) / 2)) * math.sqrt(sum(errors))
 
 
 def _end(values: Sequence[float | None]) -> tuple[float | None, float | None, int]:
