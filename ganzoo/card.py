@@ -27,7 +27,9 @@ END: Final = "<!-- ganzoo:end -->"
 _OWN: Final = {"library_name", "tags", "pipeline_tag", "datasets", "model-index", "title", "sdk", "app_file"}
 
 _FRONT: Final = re.compile(r"\A---[ \t]*\n(.*?\n|)---[ \t]*(?:\n|\Z)", re.DOTALL)
-_BLOCK: Final = re.compile(r"<!-- ganzoo:begin\b.*<!-- ganzoo:end -->", re.DOTALL)
+_BEGINS: Final = re.compile(r"<!-- ganzoo:begin\b")
+#: Letters that a front matter may have: reading YAML takes its time.
+_MOST_FRONT: Final = 2**16
 
 
 def write_card(leaderboard: Json, folder: Path) -> Path:
@@ -59,7 +61,8 @@ def _around(front: dict[str, Any], block: str, old: str | None) -> str:
     tags = [*front["tags"], *(tag for tag in _texts(held.get("tags")) if tag not in front["tags"])]
     kept = {key: value for key, value in held.items() if key not in _OWN}
     front = {**front, "tags": tags, **kept}  # a licence that somebody chose is among what is kept
-    body = _BLOCK.sub(lambda _: block, around, 1) if _BLOCK.search(around) else f"{around.rstrip()}\n\n{block}".lstrip()
+    before, found, after = _parts(around)
+    body = f"{before}{block}{after}" if found else f"{around.rstrip()}\n\n{block}".lstrip()
     return f"---\n{_dump(front)}---\n\n{body.strip()}\n"
 
 
@@ -72,19 +75,30 @@ def space(title: str, old: str | None = None) -> str:
 
 def own_words(text: str) -> str:
     """What people wrote into a card around the block."""
-    return _BLOCK.sub("", split(text)[1]).strip()
+    before, _, after = _parts(split(text)[1])
+    return f"{before}{after}".strip()
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """What stands before the block, the block, and what stands after it: from the first beginning to the last end."""
+    begins, ends = _BEGINS.search(text), text.rfind(END)
+    if begins is None or ends < begins.end():
+        return text, "", ""
+    return text[: begins.start()], text[begins.start() : ends + len(END)], text[ends + len(END) :]
 
 
 def split(text: str) -> tuple[dict[str, Any], str]:
     """The front matter, empty where there is none that can be read, and what comes after it."""
-    from yaml import YAMLError, safe_load  # it comes with huggingface-hub
+    from yaml import YAMLError, load  # it comes with huggingface-hub
 
     text = text.lstrip("\ufeff").replace("\r\n", "\n")
     found = _FRONT.match(text)
     if found is None:
         return {}, text
     try:
-        front = safe_load(found[1])
+        if len(found[1]) > _MOST_FRONT:
+            raise ValueError("too long")
+        front = load(found[1], _loader())
         _dump(front)  # what cannot be written again is not kept
     except (YAMLError, ValueError, RecursionError):
         front = None
@@ -94,6 +108,17 @@ def split(text: str) -> tuple[dict[str, Any], str]:
         else {}
     )
     return held, text[found.end() :]
+
+
+@cache
+def _loader() -> Any:
+    from yaml import SafeLoader
+
+    class Loader(SafeLoader):
+        def flatten_mapping(self, node: Any) -> None:
+            """Merge nothing (``<<``): a few lines of it can ask for more keys than fit anywhere."""
+
+    return Loader
 
 
 def _dump(front: Any) -> str:

@@ -84,7 +84,7 @@ def check(model: Model, *, draws: int = 10, heard: Callable[[int], None] = lambd
         ModelError: it says nothing of itself that could be checked.
     """
     said, seed = model.config.get("metrics"), model.config.get("seed")
-    if not isinstance(said, dict) or not said or not isinstance(seed, int):
+    if not isinstance(said, dict) or not said or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ModelError(f"{model.origin} states no numbers in its configuration, so there are none to check")
     entry = entry_of(model)
     again = {name: score.value for name, score in evaluate.evaluate(model.generator, model.dataset, seed).items()}

@@ -19,7 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar, final
 
-from huggingface_hub import HfApi, constants, get_hf_file_metadata, get_token, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import (
+    HfApi,
+    constants,
+    get_hf_file_metadata,
+    get_session,
+    get_token,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 from huggingface_hub import errors as hf
 from huggingface_hub import hf_hub_download as hub_download
 from huggingface_hub.utils import are_progress_bars_disabled, tqdm
@@ -35,14 +43,18 @@ DELAYS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 #: Seconds after which nothing is begun again, and the longest that a server is obeyed which says when to come back.
 PATIENCE: Final = 60.0
 TAG: Final = "ganzoo"
+#: More models than these are not listed: a server may have no end of them.
+MOST_FOUND: Final = 10_000
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PIECE: Final = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
-_REPO: Final = re.compile(rf"(?!.*(?:--|\.\.)){_PIECE}/{_PIECE}")
+_REPO: Final = re.compile(rf"(?!.*(?:--|\.\.))(?=.{{3,96}}\Z){_PIECE}/{_PIECE}")
 _REVISION: Final = re.compile(r"(?!.*\.\.)[\w][\w./+-]*")
 _PREFIX: Final = "hf-hub:"
 _AGAIN: Final = (408, 425, 429, 500, 502, 503, 504)
+#: What the client raises where an answer is not made as it should be, or brings more than there is room for.
+_NONSENSE: Final = (AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
 #: The root of the errors of the client's HTTP library, which is another one in other versions of the client.
 _HTTPError: Final[type[Exception]] = hf.HfHubHTTPError.__bases__[0]
 
@@ -104,6 +116,8 @@ def persistently(do: Callable[[], T], *, delays: Sequence[float] = DELAYS, heard
             return do()
         except Exception as error:
             asked = _worth_waiting(error)
+            if asked is None and isinstance(error, _NONSENSE):
+                raise HubError(_reason(error)) from error
             if delay is None or asked is None or time.monotonic() - began > PATIENCE:
                 raise
             wait = max(delay * random.uniform(1, 1.25), asked)
@@ -120,8 +134,9 @@ def _worth_waiting(error: BaseException) -> float | None:
             return None
         asked = str(response.headers.get("Retry-After", ""))
         return min(float(asked), PATIENCE) if asked.isdecimal() else 0.0
-    if isinstance(error, hf.LocalEntryNotFoundError):  # the client's words for "not there, and cannot be asked for"
-        return _worth_waiting(error.__cause__) if error.__cause__ else None
+    # The client's words for "not there, and cannot be asked for", and for a failed upload, have the reason in them.
+    if isinstance(error, (hf.LocalEntryNotFoundError, RuntimeError)) and error.__cause__ is not None:
+        return _worth_waiting(error.__cause__)
     # A file that ends early is an OSError of the client without a number.
     broken = isinstance(error, _HTTPError) or (isinstance(error, OSError) and "Consistency check" in str(error))
     return 0.0 if broken else None
@@ -132,11 +147,13 @@ def plainly(what: str) -> Iterator[None]:
     """The client's errors as one line that says what was wrong and what to do about it, with no token in it."""
     try:
         yield
+    except HubError as error:
+        raise HubError(without_token(str(error) if what in str(error) else f"{what}: {error}")) from error
     except GanzooError:
         raise
     except hf.HFValidationError as error:
         raise UsageError(without_token(f"{what}: {error}")) from error
-    except (_HTTPError, hf.EntryNotFoundError, hf.OfflineModeIsEnabled, hf.FileMetadataError, OSError) as error:
+    except (_HTTPError, hf.EntryNotFoundError, hf.FileMetadataError, OSError, RuntimeError) as error:
         if isinstance(error, OSError) and error.filename is not None:  # a full disk, a cache that may not be written
             raise
         raise HubError(without_token(f"{what}: {_reason(error)}")) from error
@@ -154,8 +171,10 @@ def _reason(error: BaseException) -> str:
         return "it has no such revision (branch, tag or commit)"
     if isinstance(error, hf.OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, and it is not in the cache"
+    if isinstance(error, (hf.LocalEntryNotFoundError, RuntimeError)) and error.__cause__ is not None:
+        return _reason(error.__cause__)
     if isinstance(error, hf.LocalEntryNotFoundError):
-        return _reason(error.__cause__) if error.__cause__ else "it is not in the cache"
+        return "it is not in the cache"
     response = getattr(error, "response", None)
     if response is None:
         return f"{endpoint()} does not answer properly ({type(error).__name__}: {_one_line(error)})"
@@ -260,9 +279,15 @@ def fetch(
             folder = _from_cache(reference, required, cache)
             heard(f"{_reason(error.why)}: using the copy of {reference} in the cache, commit {folder.name[:12]}")
             return folder
+        except hf.EntryNotFoundError as error:
+            raise _no_model(reference, required[0]) from error
         at = Reference(reference.repo, first.commit)
         _fetch_missing(reference, at, {required[0]: first}, required, optional, cache, most, heard)
         return _from_cache(at, required, cache)
+
+
+def _no_model(reference: Reference, missing: str) -> HubError:
+    return HubError(f"{reference}: it has no {missing}, so it is no model of ganzoo's")
 
 
 class _Unreachable(Exception):
@@ -296,6 +321,7 @@ def _first(reference: Reference, name: str, cache: Cache, heard: Heard) -> _Remo
 
 
 def _head(reference: Reference, name: str, cache: Cache) -> _Remote:
+    guard()
     url = hf_hub_url(reference.repo, name, revision=reference.revision)
     said = get_hf_file_metadata(url, token=cache.token, library_name="ganzoo", library_version=ganzoo.__version__)
     commit, etag = str(said.commit_hash), str(said.etag)
@@ -327,7 +353,7 @@ def _fetch_missing(
             todo[name] = known.get(name) or persistently(lambda name=name: _head(at, name, cache), heard=heard)
         except hf.EntryNotFoundError as error:
             if name in required:
-                raise HubError(f"{asked}: it has no {name}, so it is no model of ganzoo's") from error
+                raise _no_model(asked, name) from error
     if (total := sum(remote.size for remote in todo.values())) > most:
         raise HubError(
             f"{asked} has {in_bytes(total)} to download, more than the {in_bytes(most)} that are allowed. Allow more "
@@ -341,13 +367,36 @@ def _fetch_missing(
 
 
 def _download(reference: Reference, name: str, cache: Cache, **more: Any) -> Path:
-    options: dict[str, Any] = {"token": cache.token, "cache_dir": cache.cache_dir, "library_name": "ganzoo", **more}
-    return Path(hub_download(reference.repo, name, revision=reference.revision, **options))
+    options: dict[str, Any] = {"token": cache.token, "cache_dir": cache.cache_dir, **more}
+    return download(reference.repo, name, reference.revision, **options)
+
+
+def download(repo: str, name: str, revision: str, **options: Any) -> Path:
+    """What the client downloads into its cache."""
+    guard()
+    return Path(hub_download(repo, name, revision=revision, library_name="ganzoo", **options))
+
+
+def guard() -> None:
+    """Have the client's session refuse answers whose commit or hash is a path: the client makes paths of them, and asks
+    for them itself, whatever it was told before."""
+    session = get_session()
+    if _no_path not in session.event_hooks["response"]:
+        session.event_hooks = {**session.event_hooks, "response": [_no_path, *session.event_hooks["response"]]}
+
+
+def _no_path(response: Any) -> None:
+    for name in ("X-Repo-Commit", "X-Linked-ETag", "ETag"):
+        said = str(response.headers.get(name, "")).removeprefix("W/").strip('"')
+        if not re.fullmatch(r"[\w.:+=-]*", said) or said.startswith("."):
+            raise HubError(f"what {endpoint()} says is not what a Hub says: its {name} is no hash")
 
 
 def _get(at: Reference, name: str, remote: _Remote, cache: Cache) -> None:
     """Fetch a file into the cache, and see that it is what the Hub says it is."""
-    path = _download(at, name, cache, force_download=cache.force_download, tqdm_class=_bar(remote.size))
+    path = _download(at, name, cache, force_download=cache.force_download, tqdm_class=bar(name, remote.size))
+    if path.parent.name != at.revision:
+        raise HubError(f"{at.repo}: {endpoint()} has {name} of another commit than {at.revision}")
     if not _is(path, remote):
         target = path.resolve()
         for damaged in {path, target}:
@@ -380,7 +429,7 @@ def git_hash(content: Path | bytes) -> str:
     return digest.hexdigest()
 
 
-def _bar(size: int) -> type[tqdm]:
+def bar(name: str, most: int) -> type[tqdm]:
     """A progress bar that also ends a download which brings more than was said; shown where somebody looks."""
 
     class Bar(tqdm):  # pyright: ignore[reportUntypedBaseClass, reportMissingTypeArgument]
@@ -391,8 +440,8 @@ def _bar(size: int) -> type[tqdm]:
 
         def update(self, n: float | None = 1) -> bool | None:
             self.came += n or 0
-            if self.came > size:
-                raise HubError(f"more than the {in_bytes(size)} arrive that {endpoint()} had announced: stopped")
+            if self.came > most:
+                raise HubError(f"more than {in_bytes(most)} of {name} arrive, and no more was announced or is allowed")
             return super().update(n)
 
     return Bar
@@ -411,21 +460,23 @@ def in_bytes(size: float) -> str:
 
 
 def search(org: str | None, token: str | bool | None = None) -> list[dict[str, Any]]:
-    """The models on the Hub that are ganzoo's, as plain data, the newest first."""
+    """The models on the Hub that are ganzoo's, as plain data, the newest first: at most `MOST_FOUND` of them."""
     if constants.HF_HUB_OFFLINE:
         raise HubError("HF_HUB_OFFLINE is set: nobody can be asked what is on the Hub")
     with plainly(f"the models of {org}" if org else "the models on the Hub"):
         found = persistently(
-            lambda: list(API.list_models(filter=TAG, author=org, token=token, full=True, sort="last_modified"))
+            lambda: list(
+                API.list_models(filter=TAG, author=org, token=token, full=True, sort="last_modified", limit=MOST_FOUND)
+            )
         )
     return [
         {
             "id": model.id,
-            "downloads": model.downloads,
+            "downloads": model.downloads if isinstance(model.downloads, int) else None,
             "modified": model.last_modified.isoformat() if model.last_modified else None,
             "private": bool(model.private),
-            "tags": [tag for tag in model.tags or () if tag != TAG and ":" not in tag],
+            "tags": [tag for tag in map(str, model.tags or ()) if tag != TAG and ":" not in tag],
         }
         for model in found
-        if _REPO.fullmatch(model.id)
+        if _REPO.fullmatch(str(model.id)) and isinstance(model.tags or [], list)
     ]

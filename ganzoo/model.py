@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast, final
@@ -266,7 +267,7 @@ def _made_with(config: Mapping[str, Any]) -> str:
     """What is missing here, where the model says what it needs. Its word is no proof: nothing is installed by it."""
     needs = config.get("needs")
     named: dict[str, Any] = dict(cast("Mapping[str, Any]", needs)) if isinstance(needs, dict) else {}
-    missing = sorted(name for name in named if _DISTRIBUTION.fullmatch(name) and not _installed(name))
+    missing = sorted(islice((name for name in named if _DISTRIBUTION.fullmatch(name) and not _installed(name)), 9))
     if missing:
         return f". It says that it was made with {', '.join(missing)}: `ganzoo install {shlex.join(missing)}`"
     versions = [

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, get_token
 from huggingface_hub import errors as hf
+from jinja2 import TemplateError
 
 from ganzoo import card, hub
 from ganzoo.errors import GanzooError, HubError, ModelError, UsageError
@@ -32,7 +33,7 @@ Json = dict[str, Any]
 
 LEADERBOARD: Final = "leaderboard.json"
 PAGE: Final = "index.html"
-#: A card on the Hub that is larger is not one that people wrote.
+#: Bytes of a card on the Hub: a larger one is not one that people wrote, and is not read.
 MOST_CARD: Final = 2**20
 #: How often somebody else may change a repository in the moment in which we do.
 RACES: Final = 3
@@ -108,10 +109,14 @@ def items(folders: Sequence[Path], into: Path) -> list[Item]:
 def of_bench(folder: Path) -> list[Item]:
     """Every model of a bench, and its leaderboard."""
     board = _board(folder / LEADERBOARD)
-    paths = [
-        folder / "models" / Path(str(entry["model"])).name if entry.get("model") else None for entry in board["entries"]
-    ]
-    models = [_model(path) for path in paths if path is not None]
+    paths, inside = (
+        [folder / str(e["model"]) for e in board["entries"] if e.get("model")],
+        (folder / "models").resolve(),
+    )
+    for path in paths:
+        if path.resolve() == inside or not path.resolve().is_relative_to(inside):
+            raise ModelError(f"{folder / LEADERBOARD} names a model that is not among its models: {path}")
+    models = [_model(path) for path in paths]
     suite = re.sub(r"[^A-Za-z0-9]+", "-", str(board.get("suite") or "bench")).strip("-")
     files = {name: folder / name for name in (PAGE, LEADERBOARD) if _ordinary(folder / name)}
     return [*models, Item(f"ganzoo-leaderboard-{suite}", files, "space", title=f"ganzoo leaderboard: {suite}")]
@@ -280,6 +285,8 @@ def _send(item: Item, repo: str, how: Sending, heard: Heard) -> Published:
         ),
         heard=heard,
     )
+    if not Reference(repo, str(made.oid)).pinned:
+        raise HubError(f"{repo}: {hub.endpoint()} took what was sent, and does not say at which commit it is")
     if how.create_pr:
         return published("proposed", made.oid, made.pr_url or url)
     _tag(item, repo, made.oid, how, heard)
@@ -342,7 +349,13 @@ def _card(item: Item, repo: str, how: Sending, parent: str | None) -> bytes:
         )
     if item.kind == "space":
         return card.space(item.title, old).encode()
-    return card.card(item.board, samples=SAMPLES in item.files, repo=repo, old=old).encode()
+    try:
+        return card.card(item.board, samples=SAMPLES in item.files, repo=repo, old=old).encode()
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, TemplateError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ModelError(
+            f"{item.name}: its {METRICS} or {CONFIG} is none that a card can be made from: {why}"
+        ) from None
 
 
 def _front(text: str) -> str:
@@ -350,10 +363,9 @@ def _front(text: str) -> str:
 
 
 def _remote_card(item: Item, repo: str, how: Sending, commit: str) -> str:
-    path = persistently(lambda: API.hf_hub_download(repo, CARD, repo_type=item.kind, revision=commit, token=how.token))
-    if Path(path).stat().st_size > MOST_CARD:
-        raise HubError(f"{repo}: its {CARD} has more than {MOST_CARD:,} bytes, and is not read; make it smaller there")
-    return Path(path).read_text(encoding="utf-8", errors="replace")
+    options: dict[str, Any] = {"repo_type": item.kind, "token": how.token, "tqdm_class": hub.bar(CARD, MOST_CARD)}
+    path = persistently(lambda: hub.download(repo, CARD, commit, **options))
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _hashes(there: Any) -> dict[str, str]:
