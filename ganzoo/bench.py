@@ -48,6 +48,11 @@ class Plan:
     recipes: tuple[Recipe, ...]
     seeds: int
     measure: bool = False  # every divergence of every generator, by fresh critics
+    chosen: tuple[int, ...] = ()  # which seeds, if not 0, 1, …
+
+    @property
+    def each_seed(self) -> Sequence[int]:
+        return self.chosen or range(self.seeds)
 
 
 def plan(
@@ -93,7 +98,7 @@ def _budget(suite: SuiteEntry, name: str) -> dict[str, Any]:
 def jobs(todo: Plan, folder: Path, device: str) -> list[Job]:
     """One job a run, the first seeds of all recipes first; `OptionError` where the folder holds other definitions."""
     for recipe in todo.recipes:
-        held = folder / "runs" / recipe.name / "seed-0" / DEFINITION
+        held = folder / "runs" / recipe.name / f"seed-{todo.each_seed[0]}" / DEFINITION
         if held.exists() and (old := definition_in(held))["digest"] != recipe.digest:
             raise OptionError(
                 f"{folder} holds {recipe.name} with another definition ({difference(old['recipe'], recipe.record())}). "
@@ -108,12 +113,12 @@ def jobs(todo: Plan, folder: Path, device: str) -> list[Job]:
             seed,
             folder / "runs" / recipe.name / f"seed-{seed}",
             device,
-            draw=seed == 0,
+            draw=seed == todo.each_seed[0],
             patience=30.0,
             measure=todo.measure,
             control=todo.measure and first[recipe.dataset.name] is recipe,
         )
-        for seed in range(todo.seeds)
+        for seed in todo.each_seed
         for recipe in todo.recipes
     ]
 
@@ -151,14 +156,17 @@ def _bench(
     pick_device(device)  # what is not there is said once, and not by every run
     _keep_wider(before, todo, folder)
     everything = jobs(todo, folder, device)
-    results = {job: result for job in everything if (result := job.result())}
+    done = {job: result for job in everything if (result := job.result())}
+    results = dict(done)
     found(len(results))
     try:
         for job, result in executor.run([job for job in everything if job not in results], listen):
             results[job] = result
             ended(job, result)
     finally:
-        seconds = before.get("wall_seconds", 0.0) + time.monotonic() - started
+        # What is written depends on what was found alone, so that nothing changes where nothing was done.
+        spent = time.monotonic() - started if len(done) < len(everything) else 0.0
+        seconds = before.get("wall_seconds", 0.0) + spent
         # By seed and not as they ended; what ended unheard while all of it was stopped counts too.
         results = {job: result for job in everything if (result := results.get(job) or job.result())}
         board = leaderboard(todo, folder, results, seconds, workers, device)
@@ -195,10 +203,11 @@ def leaderboard(
     for job, result in results.items():
         controls[job.recipe.dataset.name] += [result["control"]] if "control" in result else []
     used = {name for entry in entries for name in entry["metrics"]}
+    ended = [str(result["when"]) for result in results.values() if result.get("when")]
     peaks = [result["peak_memory_mib"] for result in results.values() if "peak_memory_mib" in result]
     board = {
         "format": FORMAT,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": max(ended, default=datetime.now(UTC).isoformat(timespec="seconds")),
         "suite": todo.suite,
         "seeds": todo.seeds,
         "environment": _environment([r["environment"] for r in results.values() if "environment" in r], device),

@@ -40,18 +40,26 @@ def write_card(leaderboard: Json, folder: Path) -> Path:
     return path
 
 
-def card(leaderboard: Json, *, samples: bool, repo: str | None = None, old: str | None = None) -> str:
+def card(
+    leaderboard: Json,
+    *,
+    samples: bool,
+    repo: str | None = None,
+    license: str = "apache-2.0",
+    old: str | None = None,
+) -> str:
     """The card of the leaderboard's one entry.
 
     Args:
         samples: whether ``samples.png`` lies beside it.
         repo: where it is published, ``ORG/NAME``.
+        license: the Hub's identifier of one, unless ``old`` has another.
         old: the text that it takes the place of. What people wrote outside of the block is kept, and so are keys of the
             front matter that are not ganzoo's.
     """
     (entry,) = leaderboard["entries"]
-    text = _templates().get_template("card.md.j2").render(_context(entry, leaderboard, samples, repo)).lstrip()
-    return _around(*split(text), old)
+    context = _context(entry, leaderboard, samples, repo) | {"license": license}
+    return _around(*split(_templates().get_template("card.md.j2").render(context).lstrip()), old)
 
 
 def _around(front: dict[str, Any], block: str, old: str | None) -> str:

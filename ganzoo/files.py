@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,25 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file's content, and nothing where it is there already."""
-    data = source.read_bytes()
-    if not target.is_file() or target.read_bytes() != data:
-        atomic_write(target, data)
+    """Copy a file's content, whole or not at all, and nothing where it is there already."""
+    if target.is_file() and sha256_of(target) == sha256_of(source):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def copy_or_remove(source: Path | None, target: Path) -> None:
+    """Have ``target`` be what ``source`` is: there with that content, or not there."""
+    if source is None:
+        target.unlink(missing_ok=True)
+    else:
+        copy_file(source, target)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -53,3 +69,9 @@ def finite(data: Any) -> Any:
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """The same of a file, which need not fit into memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

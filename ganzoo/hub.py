@@ -1,210 +1,49 @@
-"""The Hugging Face Hub as ganzoo uses it: names of models there, fetching their files, finding them.
+"""Models on the Hugging Face Hub: fetching their files into the client's cache, and finding them.
 
-The client is `huggingface_hub`, with its cache and its variables (``HF_HOME``, ``HF_TOKEN``, ``HF_ENDPOINT``,
-``HF_HUB_OFFLINE``). Added here is what a stranger's files need: only files that are named are fetched, their sizes are
-known before and their contents compared after; and what a network needs: whatever fails by chance is tried again.
+Of a stranger's repository only files that are named are fetched; their sizes are known before and their contents
+compared after.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import random
-import re
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar, final
+from typing import Any, Final, final
 
-from huggingface_hub import (
-    HfApi,
-    constants,
-    get_hf_file_metadata,
-    get_session,
-    get_token,
-    hf_hub_url,
-    try_to_load_from_cache,
-)
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub import errors as hf
 from huggingface_hub import hf_hub_download as hub_download
 from huggingface_hub.utils import are_progress_bars_disabled, tqdm
 
 import ganzoo
-from ganzoo.errors import GanzooError, HubError, UsageError
+from ganzoo.errors import HubError
+from ganzoo.files import sha256_of
+from ganzoo.hub_client import (
+    API,
+    COMMIT,
+    HASH,
+    REPO,
+    SHORT,
+    Heard,
+    Reference,
+    endpoint,
+    guard,
+    persistently,
+    plainly,
+    reason,
+    worth_waiting,
+)
 
-T = TypeVar("T")
-Heard = Callable[[str], None]
-
-#: Seconds between tries, each a little longer by chance so that many clients do not come back together.
-DELAYS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
-#: Seconds after which nothing is begun again, and the longest that a server is obeyed which says when to come back.
-PATIENCE: Final = 60.0
 TAG: Final = "ganzoo"
 #: More models than these are not listed: a server may have no end of them.
 MOST_FOUND: Final = 10_000
-
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
-_HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_PIECE: Final = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
-_REPO: Final = re.compile(rf"(?!.*(?:--|\.\.))(?=.{{3,96}}\Z){_PIECE}/{_PIECE}")
-_REVISION: Final = re.compile(r"(?!.*\.\.)[\w][\w./+-]*")
-_PREFIX: Final = "hf-hub:"
-_AGAIN: Final = (408, 425, 429, 500, 502, 503, 504)
-#: What the client raises where an answer is not made as it should be, or brings more than there is room for.
-_NONSENSE: Final = (AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
-#: The root of the errors of the client's HTTP library, which is another one in other versions of the client.
-_HTTPError: Final[type[Exception]] = hf.HfHubHTTPError.__bases__[0]
-
-API: Final = HfApi(library_name="ganzoo", library_version=ganzoo.__version__)
-
-
-# Names
-
-
-@final
-@dataclass(frozen=True)
-class Reference:
-    """A repository of models, and a branch, tag or commit of it."""
-
-    repo: str
-    revision: str = constants.DEFAULT_REVISION
-
-    def __str__(self) -> str:
-        return self.repo if self.revision == constants.DEFAULT_REVISION else f"{self.repo}@{self.revision}"
-
-    @property
-    def pinned(self) -> bool:
-        """Whether it names a commit, which never changes."""
-        return bool(_COMMIT.fullmatch(self.revision))
-
-    @property
-    def url(self) -> str:
-        return f"{constants.ENDPOINT}/{self.repo}"
-
-    @classmethod
-    def parse(cls, text: str, revision: str | None = None) -> Reference | None:
-        """What ``ORG/NAME``, ``ORG/NAME@REVISION`` or the same after ``hf-hub:`` means; none if it is no such name."""
-        prefixed = text.startswith(_PREFIX)
-        name, at, own = text.removeprefix(_PREFIX).partition("@")
-        if not _REPO.fullmatch(name):
-            if prefixed:
-                raise UsageError(
-                    f"{text!r:.120} names no model on the Hub: say hf-hub:ORG/NAME or hf-hub:ORG/NAME@REVISION"
-                )
-            return None
-        if at and revision is not None and own != revision:
-            raise UsageError(f"{text!r} and revision={revision!r} name two revisions; give one of them")
-        wanted = own if at else revision
-        if wanted is None:
-            return cls(name)
-        if not _REVISION.fullmatch(wanted):
-            raise UsageError(f"{wanted!r:.120} is no revision: give a branch, a tag or a commit of {name}")
-        return cls(name, wanted)
-
-
-# What fails by chance
-
-
-def persistently(do: Callable[[], T], *, delays: Sequence[float] = DELAYS, heard: Heard = lambda what: None) -> T:
-    """What ``do`` returns, tried again after too many requests, a server's failure or a broken connection."""
-    began = time.monotonic()
-    for delay in (*delays, None):
-        try:
-            return do()
-        except Exception as error:
-            asked = _worth_waiting(error)
-            if asked is None and isinstance(error, _NONSENSE):
-                raise HubError(_reason(error)) from error
-            if delay is None or asked is None or time.monotonic() - began > PATIENCE:
-                raise
-            wait = max(delay * random.uniform(1, 1.25), asked)
-            heard(f"{_reason(error)}; trying again in {wait:.1f} s")
-            time.sleep(wait)
-    raise AssertionError
-
-
-def _worth_waiting(error: BaseException) -> float | None:
-    """The seconds that the server asks for, 0 where it does not say; none where trying again would change nothing."""
-    response = getattr(error, "response", None)
-    if response is not None:
-        if response.status_code not in _AGAIN:
-            return None
-        asked = str(response.headers.get("Retry-After", ""))
-        return min(float(asked), PATIENCE) if asked.isdecimal() else 0.0
-    # The client's words for "not there, and cannot be asked for", and for a failed upload, have the reason in them.
-    if isinstance(error, (hf.LocalEntryNotFoundError, RuntimeError)) and error.__cause__ is not None:
-        return _worth_waiting(error.__cause__)
-    # A file that ends early is an OSError of the client without a number.
-    broken = isinstance(error, _HTTPError) or (isinstance(error, OSError) and "Consistency check" in str(error))
-    return 0.0 if broken else None
-
-
-@contextmanager
-def plainly(what: str) -> Iterator[None]:
-    """The client's errors as one line that says what was wrong and what to do about it, with no token in it."""
-    try:
-        yield
-    except HubError as error:
-        raise HubError(without_token(str(error) if what in str(error) else f"{what}: {error}")) from error
-    except GanzooError:
-        raise
-    except hf.HFValidationError as error:
-        raise UsageError(without_token(f"{what}: {error}")) from error
-    except (_HTTPError, hf.EntryNotFoundError, hf.FileMetadataError, OSError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.filename is not None:  # a full disk, a cache that may not be written
-            raise
-        raise HubError(without_token(f"{what}: {_reason(error)}")) from error
-    except ValueError as error:  # the client's word for a card that the Hub refuses, or an answer that is no JSON
-        raise HubError(without_token(f"{what}: {_one_line(error)}")) from error
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, hf.GatedRepoError):
-        return "its owner asks for consent first: give it on its page, then set HF_TOKEN or run `hf auth login`"
-    if isinstance(error, hf.RepositoryNotFoundError):
-        hidden = "your token may not see it" if get_token() else "it is private: set HF_TOKEN or run `hf auth login`"
-        return f"there is none of this name on {endpoint()}, or {hidden}"
-    if isinstance(error, hf.RevisionNotFoundError):
-        return "it has no such revision (branch, tag or commit)"
-    if isinstance(error, hf.OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set, and it is not in the cache"
-    if isinstance(error, (hf.LocalEntryNotFoundError, RuntimeError)) and error.__cause__ is not None:
-        return _reason(error.__cause__)
-    if isinstance(error, hf.LocalEntryNotFoundError):
-        return "it is not in the cache"
-    response = getattr(error, "response", None)
-    if response is None:
-        return f"{endpoint()} does not answer properly ({type(error).__name__}: {_one_line(error)})"
-    said = _one_line(getattr(error, "server_message", None) or response.headers.get("X-Error-Message") or "")
-    said = f" ({said})" if said else ""
-    status = response.status_code
-    if status == 401:
-        return f"{endpoint()} does not accept the token{said}: set HF_TOKEN or run `hf auth login`"
-    if status == 403:
-        return f"the token may not do this{said}: it takes one with the right to write there"
-    if status == 429:
-        return f"{endpoint()} has had too many requests{said}"
-    return f"{endpoint()} answered {status}{said}"
-
-
-def endpoint() -> str:
-    """The Hub's address, without a password that may be in it."""
-    return re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)
-
-
-def without_token(text: str) -> str:
-    """``text`` with nothing in it that is a token or looks like one."""
-    for token in filter(None, (get_token(),)):
-        text = text.replace(token, "hf_…")
-    return re.sub(r"hf_[A-Za-z0-9]{8,}", "hf_…", text)
-
-
-def _one_line(what: object) -> str:
-    """Without line breaks and what a terminal would obey."""
-    return "".join(c if c.isprintable() else " " for c in str(what)).strip()[:300]
+#: How often a branch may move while it is fetched.
+MOVES: Final = 3
 
 
 # Fetching
@@ -215,10 +54,14 @@ def _one_line(what: object) -> str:
 class Cache:
     """How files are looked for: the keywords of `huggingface_hub.hf_hub_download` that people know."""
 
-    token: str | bool | None = None
+    token: str | bool | None = field(default=None, repr=False)
     cache_dir: str | Path | None = None
     force_download: bool = False
     local_files_only: bool = False
+
+    def __reduce__(self) -> tuple[type[Cache], tuple[Any, ...]]:
+        """A token does not travel."""
+        return Cache, (None, self.cache_dir, self.force_download, self.local_files_only)
 
     @property
     def offline(self) -> bool:
@@ -270,20 +113,25 @@ def fetch(
     """
     with plainly(str(reference)):
         if cache.offline:
-            return _from_cache(reference, required, cache)
+            if cache.force_download:
+                raise HubError(f"{reference}: it cannot be downloaded again offline")
+            return _from_cache(reference, required, cache, "HF_HUB_OFFLINE is set, or only local files were asked for")
         if reference.pinned and not cache.force_download and _complete(reference, required, optional, cache):
             return _from_cache(reference, required, cache)
-        try:
-            first = _first(reference, required[0], cache, heard)
-        except _Unreachable as error:
-            folder = _from_cache(reference, required, cache)
-            heard(f"{_reason(error.why)}: using the copy of {reference} in the cache, commit {folder.name[:12]}")
-            return folder
-        except hf.EntryNotFoundError as error:
-            raise _no_model(reference, required[0]) from error
-        at = Reference(reference.repo, first.commit)
-        _fetch_missing(reference, at, {required[0]: first}, required, optional, cache, most, heard)
-        return _from_cache(at, required, cache)
+        for _ in range(MOVES):
+            try:
+                first = _first(reference, required, cache, heard)
+            except _Unreachable as error:
+                folder = _from_cache(reference, required, cache)
+                heard(f"{reason(error.why)}: using the copy of {reference} in the cache, commit {folder.name[:12]}")
+                return folder
+            except hf.EntryNotFoundError as error:
+                raise _no_model(reference, required[0]) from error
+            at = Reference(reference.repo, first.commit)
+            _fetch_missing(reference, at, {required[0]: first}, required, optional, cache, most, heard)
+            if _remembered(reference, at, required[0], cache, heard):
+                return _from_cache(at, required, cache)
+    raise HubError(f"{reference}: it changes faster than it is downloaded; try again later")
 
 
 def _no_model(reference: Reference, missing: str) -> HubError:
@@ -295,12 +143,11 @@ class _Unreachable(Exception):
         self.why = why
 
 
-def _from_cache(reference: Reference, required: Sequence[str], cache: Cache) -> Path:
+def _from_cache(reference: Reference, required: Sequence[str], cache: Cache, why: str = "it was taken away") -> Path:
     held = [cache.held(reference, name) for name in required]
     there = [path for path in held if path is not None]
     if len(there) < len(held):
         missing = next(name for name, path in zip(required, held, strict=True) if path is None)
-        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "only local files were asked for"
         raise HubError(f"{reference}: its {missing} is not in the cache, and {why}. Download it once while online")
     return there[0].parent
 
@@ -309,15 +156,24 @@ def _complete(reference: Reference, required: Sequence[str], optional: Sequence[
     return all(cache.held(reference, n) for n in required) and all(cache.decided(reference, n) for n in optional)
 
 
-def _first(reference: Reference, name: str, cache: Cache, heard: Heard) -> _Remote:
+def _first(reference: Reference, required: Sequence[str], cache: Cache, heard: Heard) -> _Remote:
     """What the reference means now. With a copy in the cache nobody waits for a Hub that is away."""
-    held = not cache.force_download and cache.held(reference, name) is not None
+    held = not cache.force_download and _complete(reference, required, (), cache)
+    delays = () if held else SHORT
     try:
-        return persistently(lambda: _head(reference, name, cache), delays=() if held else DELAYS, heard=heard)
+        return persistently(lambda: _head(reference, required[0], cache), delays=delays, heard=heard)
     except Exception as error:
-        if held and _worth_waiting(error) is not None:
+        if held and worth_waiting(error) is not None:
             raise _Unreachable(error) from error
         raise
+
+
+def _remembered(asked: Reference, at: Reference, name: str, cache: Cache, heard: Heard) -> bool:
+    """Have the cache know what a branch means, for when nobody can be asked; false if that is another commit by now."""
+    held = cache.held(asked, name)
+    if held is None or held.parent.name != at.revision:
+        held = persistently(lambda: _download(asked, name, cache), heard=heard)
+    return held.parent.name == at.revision
 
 
 def _head(reference: Reference, name: str, cache: Cache) -> _Remote:
@@ -326,7 +182,7 @@ def _head(reference: Reference, name: str, cache: Cache) -> _Remote:
     said = get_hf_file_metadata(url, token=cache.token, library_name="ganzoo", library_version=ganzoo.__version__)
     commit, etag = str(said.commit_hash), str(said.etag)
     # Both become names in the cache, so nothing but a hash will do.
-    if not _COMMIT.fullmatch(commit) or not _HASH.fullmatch(etag) or said.size is None or said.size < 0:
+    if not COMMIT.fullmatch(commit) or not HASH.fullmatch(etag) or said.size is None or said.size < 0:
         raise HubError(
             f"{reference}: what {endpoint()} says of {name} is not what a Hub says: no commit, hash and size"
         )
@@ -354,16 +210,15 @@ def _fetch_missing(
         except hf.EntryNotFoundError as error:
             if name in required:
                 raise _no_model(asked, name) from error
+            with suppress(hf.EntryNotFoundError):  # the client keeps in mind that this commit has none
+                _download(at, name, cache)
     if (total := sum(remote.size for remote in todo.values())) > most:
         raise HubError(
             f"{asked} has {in_bytes(total)} to download, more than the {in_bytes(most)} that are allowed. Allow more "
-            "with --max-size (max_bytes= in Python)"
+            "with `ganzoo download --max-size`, or max_bytes= in Python"
         )
     for name, remote in todo.items():
         persistently(lambda name=name, remote=remote: _get(at, name, remote, cache), heard=heard)
-    held = cache.held(asked, required[0])
-    if held is None or held.parent.name != at.revision:  # the cache is told what a branch means, for later offline
-        persistently(lambda: _download(asked, required[0], cache), heard=heard)
 
 
 def _download(reference: Reference, name: str, cache: Cache, **more: Any) -> Path:
@@ -375,21 +230,6 @@ def download(repo: str, name: str, revision: str, **options: Any) -> Path:
     """What the client downloads into its cache."""
     guard()
     return Path(hub_download(repo, name, revision=revision, library_name="ganzoo", **options))
-
-
-def guard() -> None:
-    """Have the client's session refuse answers whose commit or hash is a path: the client makes paths of them, and asks
-    for them itself, whatever it was told before."""
-    session = get_session()
-    if _no_path not in session.event_hooks["response"]:
-        session.event_hooks = {**session.event_hooks, "response": [_no_path, *session.event_hooks["response"]]}
-
-
-def _no_path(response: Any) -> None:
-    for name in ("X-Repo-Commit", "X-Linked-ETag", "ETag"):
-        said = str(response.headers.get(name, "")).removeprefix("W/").strip('"')
-        if not re.fullmatch(r"[\w.:+=-]*", said) or said.startswith("."):
-            raise HubError(f"what {endpoint()} says is not what a Hub says: its {name} is no hash")
 
 
 def _get(at: Reference, name: str, remote: _Remote, cache: Cache) -> None:
@@ -414,11 +254,6 @@ def _is(path: Path, remote: _Remote) -> bool:
     return (sha256_of(path) if len(remote.etag) == 64 else git_hash(path)) == remote.etag
 
 
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def git_hash(content: Path | bytes) -> str:
     """The name that git gives a blob: ``sha1("blob SIZE\\0" + content)``."""
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
@@ -430,17 +265,18 @@ def git_hash(content: Path | bytes) -> str:
 
 
 def bar(name: str, most: int) -> type[tqdm]:
-    """A progress bar that also ends a download which brings more than was said; shown where somebody looks."""
+    """A progress bar, where somebody looks, that also ends a download over HTTP which brings more than was said."""
 
     class Bar(tqdm):  # pyright: ignore[reportUntypedBaseClass, reportMissingTypeArgument]
         def __init__(self, *args: Any, **options: Any) -> None:
             hidden = are_progress_bars_disabled() or not sys.stderr.isatty()
             super().__init__(*args, **{**options, "disable": hidden or options.get("disable")})
             self.came = options.get("initial") or 0
+            self.http = options.get("name") in (None, "huggingface_hub.http_get")  # others count other things
 
         def update(self, n: float | None = 1) -> bool | None:
             self.came += n or 0
-            if self.came > most:
+            if self.http and self.came > most:
                 raise HubError(f"more than {in_bytes(most)} of {name} arrive, and no more was announced or is allowed")
             return super().update(n)
 
@@ -478,5 +314,5 @@ def search(org: str | None, token: str | bool | None = None) -> list[dict[str, A
             "tags": [tag for tag in map(str, model.tags or ()) if tag != TAG and ":" not in tag],
         }
         for model in found
-        if _REPO.fullmatch(str(model.id)) and isinstance(model.tags or [], list)
+        if REPO.fullmatch(str(model.id)) and isinstance(model.tags or [], list)
     ]

@@ -7,10 +7,10 @@ registered names and declared options, and weights are checked before they are u
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shlex
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,13 +28,13 @@ from ganzoo.dataset import Batch, Dataset
 from ganzoo.device import pick_device
 from ganzoo.discriminator import Discriminator
 from ganzoo.errors import IncompatibleError, OptionError, UnknownNameError
-from ganzoo.files import atomic_write, sha256, write_json
+from ganzoo.files import atomic_write, copy_file, copy_or_remove, sha256, write_json
 from ganzoo.game import DISCRIMINATOR
 from ganzoo.generator import Generator, TractableGenerator
 from ganzoo.origin import CARD, CONFIG, CRITIC, FORMAT, METRICS, MOST, SAMPLES, WEIGHTS, Origin, locate, read_config
 from ganzoo.part import Part, as_object
 from ganzoo.recipe import Recipe
-from ganzoo.weights import checked, to_bytes, weighted
+from ganzoo.weights import to_bytes, weighted
 
 if TYPE_CHECKING:
     from ganzoo.publish import Published
@@ -47,7 +47,7 @@ class Model:
 
     generator: Generator
     config: Mapping[str, Any]
-    origin: Origin
+    origin: Origin = Origin(Path(os.devnull))  # noqa: RUF009
 
     def __repr__(self) -> str:
         return f"Model({self.name}, from {self.origin})"
@@ -99,8 +99,7 @@ class Model:
         sums = as_object(self.config.get("sha256", {}), "sha256")
         if CRITIC not in sums or DISCRIMINATOR not in self.recipe.players:
             raise IncompatibleError(f"{self.name} was exported without a discriminator")
-        path = self.origin.file(CRITIC)
-        network = weighted(self.recipe.players[DISCRIMINATOR].network, checked(path, sums), path)
+        network = weighted(self.recipe.players[DISCRIMINATOR].network, self.origin.file(CRITIC), sums)
         return cast(Discriminator, network.to(next(self.generator.parameters()).device))
 
     def save_pretrained(
@@ -109,19 +108,27 @@ class Model:
         """Write the model into a folder that `load` and `ganzoo publish` take; with ``push_to_hub`` publish it too.
 
         Where the weights are those that it was loaded with, everything that is said of them goes along; where they were
-        changed since, what was measured of the others does not.
+        changed since, what was measured of the others does not, and the card says that they were.
+
+        Raises:
+            OptionError: ``repo_id`` or another option of `push_to_hub` without ``push_to_hub``.
+            HubError: what is said of a model from the Hub cannot be fetched.
         """
+        if not push_to_hub and (push or repo_id is not None):
+            raise OptionError(f"{', '.join([*push, *(['repo_id'] if repo_id else [])])} needs push_to_hub=True")
         folder, old = Path(save_directory), as_object(self.config.get("sha256", {}), "sha256")
         data = to_bytes(self.generator)
         config = {**self.config, "sha256": {**old, WEIGHTS: sha256(data)}}
-        folder.mkdir(parents=True, exist_ok=True)
-        if old.get(WEIGHTS) != sha256(data):
+        same = old.get(WEIGHTS) == sha256(data)
+        if not same:
             config |= {"metrics": {}, "weights": "changed after training", "sha256": {WEIGHTS: sha256(data)}}
-        elif self.origin.folder.resolve() != folder.resolve():
-            for name in (CRITIC, METRICS, SAMPLES, CARD):
-                if (path := self.origin.find(name)) is not None:
-                    shutil.copyfile(path, folder / name)
+        folder.mkdir(parents=True, exist_ok=True)
         atomic_write(folder / WEIGHTS, data)
+        if not same or self.origin.folder.resolve() != folder.resolve():
+            for name in (CRITIC, METRICS, SAMPLES):  # nothing that is there of another model stays
+                copy_or_remove(self.origin.find(name) if same else None, folder / name)
+        if same and (card := self.origin.find(CARD)) is not None:
+            copy_file(card, folder / CARD)
         write_json(folder / CONFIG, config)
         return self.push_to_hub(repo_id or folder.name, **push) if push_to_hub else None
 
@@ -135,18 +142,17 @@ class Model:
         create_pr: bool = False,
         tag: str | None = None,
     ) -> Published:
-        """Publish the model as ``ORG/NAME``, with its card; what is there already is not sent again.
+        """Publish the model as ``ORG/NAME``, or as ``NAME`` of the token's own user, with its card.
+
+        What is there already is not sent again.
 
         Raises:
             HubError: no right to write there, or the Hub does not answer.
         """
         from ganzoo import publish
 
-        return publish.push(
-            self,
-            repo_id,
-            publish.Sending(private=bool(private), token=token, message=commit_message, create_pr=create_pr, tag=tag),
-        )
+        how = publish.Sending(private=private, token=token, message=commit_message, create_pr=create_pr, tag=tag)
+        return publish.push(self, repo_id, how)
 
     def sample(self, n: int, *, seed: int | None = None, label: int | Tensor | None = None) -> Batch:
         """``n`` samples ``x (n, *shape)`` on the CPU, with the labels they were made for where there are any.
@@ -254,12 +260,11 @@ def open_model(origin: Origin, device: str = "cpu") -> Model:
     folder = origin.folder
     config = read_config(folder)
     sums = as_object(config["sha256"], "sha256")
-    data = checked(folder / WEIGHTS, sums)
     try:
         part = Part.parse({**as_object(config["generator"], "generator"), "kind": "generator"}, "generator")
     except (UnknownNameError, OptionError) as error:
         raise type(error)(f"{error}{_made_with(config)}") from None
-    network = weighted(part, data, folder / WEIGHTS)
+    network = weighted(part, folder / WEIGHTS, sums)
     return Model(cast(Generator, network.to(pick_device(device))), config, origin)
 
 

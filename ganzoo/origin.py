@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ganzoo.errors import ModelError, OptionError
-from ganzoo.files import sha256
+from ganzoo.files import sha256_of
 from ganzoo.part import as_object
 from ganzoo.registry import RECIPE_NAME
 
@@ -56,16 +57,20 @@ class Origin:
     def find(self, name: str) -> Path | None:
         """The same; none if it has none of that name."""
         if self.reference is not None and not (self.folder / name).exists():
-            self.fetch(name)
+            self._fetch(name)
         return self.folder / name if (self.folder / name).is_file() else None
 
-    def fetch(self, *optional: str) -> None:
-        """Have these files in the folder too, where the Hub has them."""
+    def _fetch(self, name: str) -> None:
+        """Have this file in the folder too, where the Hub has it; `HubError` where that cannot be known."""
         from ganzoo import hub
 
-        if self.reference is not None:
-            at = hub.Reference(self.reference.repo, self.folder.name)
-            hub.fetch(at, (CONFIG,), optional, cache=self.cache or hub.Cache(), most=self.most)
+        assert self.reference is not None
+        at, cache = hub.Reference(self.reference.repo, self.folder.name), self.cache or hub.Cache()
+        if not cache.decided(at, name):
+            cache = hub.Cache(cache.token, cache.cache_dir, local_files_only=cache.local_files_only)
+            if cache.offline:
+                raise hub.HubError(f"{at}: whether it has {name} is not known offline. Download it once while online")
+            hub.fetch(at, (CONFIG,), (name,), cache=cache, most=self.most)
 
 
 def locate(
@@ -90,7 +95,8 @@ def locate(
         if not Path(text).is_dir():
             raise ModelError(f"{text} is no folder, and a model is one")
         return Origin(_model_in(Path(text)))
-    if text.startswith(("/", ".", "~")) or "/" not in text:  # no name on the Hub; the client need not be imported
+    # A path is no name on the Hub, and the client need not be imported.
+    if isinstance(path, PathLike) or text.startswith(("/", ".", "~")) or "/" not in text:
         return Origin(Path(text))
     from ganzoo import hub
 
@@ -116,8 +122,18 @@ def check_sums(folder: Path) -> None:
     """Compare the weights in a folder with what its configuration says of them; `ModelError` where they differ."""
     sums = read_config(folder)["sha256"]
     for name in (WEIGHTS, *([CRITIC] if CRITIC in sums and (folder / CRITIC).exists() else [])):
-        if not (folder / name).is_file() or sha256((folder / name).read_bytes()) != sums.get(name):
-            raise ModelError(f"{folder / name} is damaged or not there: its checksum is not the one in {CONFIG}")
+        check_sum(folder / name, sums)
+
+
+def check_sum(path: Path, sums: Mapping[str, Any]) -> None:
+    """Compare a file of weights with what the configuration says of it; `ModelError` where they differ."""
+    if not path.exists():
+        raise ModelError(f"{path.parent} holds no model: {why_not(path.parent, path.name)}")
+    if not path.is_file():
+        raise ModelError(f"{path} is no ordinary file")
+    if sha256_of(path) != sums.get(path.name):
+        again = "; `ganzoo download ORG/NAME --force` fetches it again" if "snapshots" in path.parts else ""
+        raise ModelError(f"{path} is damaged: its checksum is not the one in {CONFIG}{again}")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -21,9 +21,10 @@ from jinja2 import TemplateError
 
 from ganzoo import card, hub
 from ganzoo.errors import GanzooError, HubError, ModelError, UsageError
-from ganzoo.files import sha256
-from ganzoo.hub import API, Heard, Reference, git_hash, persistently, plainly, sha256_of
-from ganzoo.origin import CARD, CONFIG, FILES, METRICS, SAMPLES, check_sums, read_config, read_json
+from ganzoo.files import sha256, sha256_of
+from ganzoo.hub import git_hash
+from ganzoo.hub_client import API, COMMIT, DELAYS, REVISION, Heard, Reference, endpoint, persistently, plainly
+from ganzoo.origin import CARD, CONFIG, FILES, METRICS, SAMPLES, WEIGHTS, check_sums, read_config, read_json
 
 if TYPE_CHECKING:
     from ganzoo.model import Model
@@ -42,14 +43,19 @@ RACES: Final = 3
 @final
 @dataclass(frozen=True)
 class Sending:
-    """How to publish. ``private`` counts where a repository is made; ``tag`` names the commit that holds it."""
+    """How to publish.
 
-    private: bool = False
-    token: str | bool | None = None
+    ``private`` counts where a repository is made, and is the owner's default where it is none; ``tag`` names the commit
+    that holds all of it; ``license`` is one of the Hub's identifiers.
+    """
+
+    private: bool | None = None
+    token: str | bool | None = field(default=None, repr=False)
     message: str | None = None
     create_pr: bool = False
     tag: str | None = None
     dry_run: bool = False
+    license: str = "apache-2.0"
 
 
 @final
@@ -182,6 +188,7 @@ def _from_config(config: Json) -> Json:
         "definition": recipe,
         "paper": _paper(method),
         "needs": config.get("needs") or {},
+        "changed": config.get("weights") == "changed after training",
         "runs": [{"seed": config.get("seed"), "status": "finished", "step": config.get("step")}],
         "metrics": {
             name: {"how": "", "last": {"mean": value, "half_width": None, "values": [value]}}
@@ -214,6 +221,8 @@ def check(to: str, how: Sending) -> None:
     if how.tag and how.create_pr:
         raise UsageError("--tag names what is published, which --create-pr only proposes: give one of them")
     _repository(to if "/" in to else f"{to}/x")
+    if how.tag is not None and not REVISION.fullmatch(how.tag):
+        raise UsageError(f"{how.tag!r:.120} is no name of a tag")
     if not how.dry_run and get_token() is None and not isinstance(how.token, str):
         raise HubError(f"publishing takes a token that may write to {to}: set HF_TOKEN or run `hf auth login`")
 
@@ -249,13 +258,14 @@ def send(item: Item, repo: str, how: Sending, heard: Heard = lambda what: None) 
 
 def _send(item: Item, repo: str, how: Sending, heard: Heard) -> Published:
     there = _there(item, repo, how, heard)
+    _may(there, repo, how)
     parent, held = (there.sha, _hashes(there)) if there is not None else (None, {})
-    contents: dict[str, Path | bytes] = {**item.files, CARD: _card(item, repo, how, parent if CARD in held else None)}
+    text = _card(item, repo, how, parent if CARD in held else None, heard)
+    contents: dict[str, Path | bytes] = {**item.files, CARD: text}
     _no_token(contents, how)
-    changed = {name: content for name, content in contents.items() if held.get(name) != _hash(content, held.get(name))}
-    gone = sorted(name for name in held if item.kind == "model" and name in FILES and name not in contents)
-    sent, size = (*changed, *(f"−{name}" for name in gone)), sum(_size(content) for content in changed.values())
-    url = f"{hub.endpoint()}/{'spaces/' if item.kind == 'space' else ''}{repo}"
+    changed, gone = _difference(item, contents, held)
+    sent, size = (*changed, *(f"−{name}" for name in gone)), sum(map(_size, changed.values()))
+    url = f"{endpoint()}/{'spaces/' if item.kind == 'space' else ''}{repo}"
 
     def published(what: Any, commit: str | None, at: str = url) -> Published:
         return Published(repo, item.kind, what, commit, at, tuple(sent), size)
@@ -264,12 +274,43 @@ def _send(item: Item, repo: str, how: Sending, heard: Heard) -> Published:
         return published("would create" if there is None else "would update" if sent else "unchanged", parent)
     if there is None:
         persistently(lambda: _create(item, repo, how), heard=heard)
-    elif how.private and not there.private:
-        heard(f"{repo} is public already, and stays so: --private counts for new repositories")
-    if there is not None and not sent:
+    elif not sent:
         _tag(item, repo, parent, how, heard)
         return published("unchanged", parent)
     heard(f"sending {', '.join(sent)} ({hub.in_bytes(size)}) to {repo}")
+    made = _commit(item, repo, how, changed, gone, parent, heard)
+    if how.create_pr:
+        return published("proposed", made.oid, made.pr_url or url)
+    _tag(item, repo, made.oid, how, heard)
+    return published("created" if there is None else "updated", made.oid)
+
+
+def _may(there: Any, repo: str, how: Sending) -> None:
+    """Raise `HubError` where what is asked for does not go with what is there."""
+    if there is not None and how.private and not there.private:
+        raise HubError(f"{repo} is there already, and public: make it private on its page, or choose another name")
+    if there is None and how.create_pr and not how.dry_run:
+        raise HubError(f"{repo} is not there, so nothing can be proposed to it: publish without --create-pr")
+
+
+def _difference(
+    item: Item, contents: Mapping[str, Path | bytes], held: Mapping[str, str]
+) -> tuple[dict[str, Path | bytes], list[str]]:
+    """What has to be sent, and what has to go: all that is said there of other weights than these."""
+    changed = {name: content for name, content in contents.items() if held.get(name) != _hash(content, held.get(name))}
+    gone = [name for name in FILES if name in held and name not in contents and WEIGHTS in changed]
+    return changed, gone if item.kind == "model" else []
+
+
+def _commit(
+    item: Item,
+    repo: str,
+    how: Sending,
+    changed: Mapping[str, Path | bytes],
+    gone: Sequence[str],
+    parent: str | None,
+    heard: Heard,
+) -> Any:
     made = persistently(
         lambda: API.create_commit(
             repo,
@@ -283,14 +324,12 @@ def _send(item: Item, repo: str, how: Sending, heard: Heard) -> Published:
             create_pr=how.create_pr,
             parent_commit=parent,
         ),
+        delays=() if how.create_pr else DELAYS,  # one that was made and whose answer was lost would be made twice
         heard=heard,
     )
-    if not Reference(repo, str(made.oid)).pinned:
-        raise HubError(f"{repo}: {hub.endpoint()} took what was sent, and does not say at which commit it is")
-    if how.create_pr:
-        return published("proposed", made.oid, made.pr_url or url)
-    _tag(item, repo, made.oid, how, heard)
-    return published("created" if there is None else "updated", made.oid)
+    if not COMMIT.fullmatch(str(made.oid)):
+        raise HubError(f"{repo}: {endpoint()} took what was sent, and does not say at which commit it is")
+    return made
 
 
 def _there(item: Item, repo: str, how: Sending, heard: Heard) -> Any:
@@ -298,7 +337,7 @@ def _there(item: Item, repo: str, how: Sending, heard: Heard) -> Any:
     try:
         return persistently(
             lambda: API.repo_info(repo, repo_type=item.kind, files_metadata=True, token=how.token),
-            delays=() if how.dry_run else hub.DELAYS,
+            delays=() if how.dry_run else DELAYS,
             heard=heard,
         )
     except hf.GatedRepoError:
@@ -338,19 +377,23 @@ def _tag(item: Item, repo: str, commit: str | None, how: Sending, heard: Heard) 
 # Files
 
 
-def _card(item: Item, repo: str, how: Sending, parent: str | None) -> bytes:
+def _card(item: Item, repo: str, how: Sending, parent: str | None, heard: Heard) -> bytes:
     """The text of README.md, around what people wrote into the one on the Hub, or else into the one here."""
     here = item.files.get(CARD)
-    old = here.read_text(encoding="utf-8", errors="replace") if here is not None else None
+    old = here.read_text(encoding="utf-8", errors="replace") if here is not None else ""
     if parent is not None:
         remote = _remote_card(item, repo, how, parent)
-        old = (
-            remote if card.own_words(remote) or item.kind == "space" else f"{_front(remote)}{card.split(old or '')[1]}"
-        )
+        if card.own_words(remote) or item.kind == "space":
+            if card.own_words(old) not in ("", card.own_words(remote)):
+                heard(f"{repo}: its card there has words of its own, which stay; those in the {CARD} here are not sent")
+            old = remote
+        else:
+            old = f"{_front(remote)}{card.split(old)[1]}"
     if item.kind == "space":
         return card.space(item.title, old).encode()
     try:
-        return card.card(item.board, samples=SAMPLES in item.files, repo=repo, old=old).encode()
+        made = {"samples": SAMPLES in item.files, "repo": repo, "license": how.license}
+        return card.card(item.board, **made, old=old).encode()
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, TemplateError) as error:
         why = f"{type(error).__name__}: {error}"
         raise ModelError(
@@ -365,7 +408,7 @@ def _front(text: str) -> str:
 def _remote_card(item: Item, repo: str, how: Sending, commit: str) -> str:
     options: dict[str, Any] = {"repo_type": item.kind, "token": how.token, "tqdm_class": hub.bar(CARD, MOST_CARD)}
     path = persistently(lambda: hub.download(repo, CARD, commit, **options))
-    return path.read_text(encoding="utf-8", errors="replace")
+    return path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
 
 
 def _hashes(there: Any) -> dict[str, str]:
@@ -402,7 +445,10 @@ def _no_token(contents: Mapping[str, Path | bytes], how: Sending) -> None:
 
 
 def push(model: Model, repo: str, how: Sending) -> Published:
-    """Publish a model that is in memory."""
+    """Publish a model that is in memory, as ``ORG/NAME``, or as ``NAME`` of the token's own user."""
+    if "/" not in repo:
+        with plainly(repo):
+            repo = f"{persistently(lambda: API.whoami(token=how.token))['name']}/{repo}"
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         item = _model(Path(folder))
@@ -421,6 +467,8 @@ def publish(
             yield repo, send(item, repo, how, heard)
         except GanzooError as error:
             yield repo, error
+        except OSError as error:  # a full disk, a file that may not be read
+            yield repo, HubError(f"{repo}: {error.filename}: {error.strerror}")
 
 
 def as_json(results: Sequence[tuple[str, Published | GanzooError]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,7 @@ from torch import nn
 from torch.nn.modules import module as hooks
 
 from ganzoo.errors import GanzooError, ModelError
-from ganzoo.files import sha256
-from ganzoo.origin import CONFIG, why_not
+from ganzoo.origin import CONFIG, check_sum
 from ganzoo.part import Part
 
 
@@ -24,23 +24,12 @@ def to_bytes(network: nn.Module) -> bytes:
     return safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()})
 
 
-def checked(path: Path, sums: Mapping[str, Any]) -> bytes:
-    """The bytes of a file of weights, if they are those that the configuration names."""
-    if not path.exists():
-        raise ModelError(f"{path.parent} holds no model: {why_not(path.parent, path.name)}")
-    if not path.is_file():
-        raise ModelError(f"{path} is no ordinary file")
-    data = path.read_bytes()
-    if sha256(data) != sums.get(path.name):
-        again = "; `ganzoo download --force` fetches it again" if "snapshots" in path.parts else ""
-        raise ModelError(f"{path} is damaged: its checksum is not the one in {CONFIG}{again}")
-    return data
-
-
-def weighted(part: Part, data: bytes, path: Path) -> nn.Module:
-    """The network with these weights; their names, shapes and types are compared before it is allocated."""
+def weighted(part: Part, path: Path, sums: Mapping[str, Any]) -> nn.Module:
+    """The network with the weights in a file, if that is the one that the configuration names in ``sums``; their names,
+    shapes and types are compared before the network is allocated."""
+    check_sum(path, sums)
     try:
-        weights = safetensors.torch.load(data)
+        weights = safetensors.torch.load(path.read_bytes())
     except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path} is no safetensors file: {error}") from None
     imagined = _imagined(part, len(weights), path)
@@ -55,7 +44,7 @@ def weighted(part: Part, data: bytes, path: Path) -> nn.Module:
         raise ModelError(f"{path} holds weights that are not finite numbers")
     with torch.random.fork_rng(devices=[]):  # loading must not disturb the caller's random state
         network: nn.Module = part.build()
-    network.load_state_dict(weights)
+    network.load_state_dict(weights, assign=True)  # not copied: it may be large
     return network.eval().requires_grad_(False)
 
 
@@ -75,11 +64,11 @@ def _imagined(part: Part, tensors: int, path: Path) -> nn.Module:
 def _at_most(pieces: int) -> Iterator[None]:
     """End the building of a network that gets more pieces than a file with so many tensors can be of: a configuration
     may ask for a billion layers."""
-    made = 0
+    made, own = 0, threading.get_ident()
 
     def count(*_: Any) -> None:
         nonlocal made
-        made += 1
+        made += threading.get_ident() == own  # other threads may be building networks too
         if made > pieces:
             raise ValueError("it asks for a network with far more layers than there are weights")
 

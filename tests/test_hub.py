@@ -92,8 +92,8 @@ def test_two_revisions_are_one_too_many():
 @pytest.mark.parametrize("mode", ["lfs", "regular"])
 def test_fifty_megabytes_there_and_back(mode, tmp_path):
     """By branch, tag and commit; a second time nothing is sent, and nothing is asked for a commit in the cache."""
-    big = make_model(tmp_path / "big", generator_hidden=2900, generator_depth=2)
-    assert (big / WEIGHTS).stat().st_size > 30e6
+    big = make_model(tmp_path / "big", generator_hidden=3600, generator_depth=2)
+    assert (big / WEIGHTS).stat().st_size > 50e6
     with Hub(mode=mode) as hub:
         client = Client(hub, tmp_path / "sender")
         assert "created acme/js-gan.ring at" in client.good("publish", big, "--to", "acme", "--tag", "v1")
@@ -134,7 +134,8 @@ def test_what_a_bench_publishes(bench, client, hub):
     entry = json.loads(files[METRICS])["entries"][0]
     assert results["kl"]["value"] == pytest.approx(entry["metrics"]["kl"]["last"]["mean"], rel=1e-5)
     assert results["kl"]["args"]["seeds"] == [0, 1]
-    assert "samples" in results["energy-distance"]["args"]["extractor"]
+    assert results["energy-distance"]["args"]["extractor"] == "none"
+    assert "2,500 generated" in results["energy-distance"]["args"]["estimator"]
     assert 'ganzoo.load("acme/mle-gaussian.ring")' in body
     assert "ganzoo bench --from acme/mle-gaussian.ring" in body
     page = on(hub, "acme/ganzoo-leaderboard-default", "space")
@@ -144,6 +145,10 @@ def test_what_a_bench_publishes(bench, client, hub):
     assert hub.repos["space", "acme/ganzoo-leaderboard-default"].sdk == "static"
     hub.reset()
     assert "3 repositories: 3 unchanged" in client.good("publish", bench, "--to", "acme")
+    assert made(hub) == []
+    # The bench itself, asked again, finds everything done and leaves what it had left.
+    again = ("bench", "mle-gaussian.ring", "mle-gmm.mixture-1d", "--seeds", 2, "--jobs", 2)
+    assert "3 unchanged" in client.good(*again, "--out", bench, "--publish", "acme")
     assert made(hub) == []
 
 
@@ -160,7 +165,10 @@ def test_a_dry_run_sends_nothing_and_needs_no_token(model, hub, tmp_path):
 
 def test_what_was_trained_is_published_with_all_its_seeds(client, hub):
     assert client("train", "mle-gaussian.mixture-1d", "--steps", 10, "--seeds", 2, "--device", "cpu").code == 0
-    client.good("publish", "runs/mle-gaussian.mixture-1d", "--to", "acme/mine")
+    for what in ("created", "unchanged"):
+        assert client.good("publish", "runs/mle-gaussian.mixture-1d", "--to", "acme/mine", "--tag", "v1").startswith(
+            what
+        )
     files = on(hub, "acme/mine")
     assert set(files) >= {CONFIG, WEIGHTS, METRICS, SAMPLES, CARD}
     text = files[CARD].decode()
@@ -169,6 +177,11 @@ def test_what_was_trained_is_published_with_all_its_seeds(client, hub):
     client.good("publish", "runs/mle-gaussian.mixture-1d/seed-1", "--to", "acme/second")
     assert json.loads(on(hub, "acme/second")[CONFIG])["seed"] == 1
     assert "One seed" in on(hub, "acme/second")[CARD].decode()
+    ended = client("bench", "--from", "acme/second", "--jobs", 1, "--json")
+    assert ended.code == 0, ended.err
+    board = json.loads(ended.out)
+    assert [run["seed"] for run in board["entries"][0]["runs"]] == [1]
+    assert {each["verdict"] for each in board["comparison"]} == {"same"}
 
 
 def test_words_that_people_wrote_are_kept(model, client, hub):
@@ -192,10 +205,11 @@ def test_words_that_people_wrote_are_kept(model, client, hub):
     assert now.rstrip().endswith(END)
 
 
-def test_a_file_that_the_model_no_longer_has_goes(model, client, hub, tmp_path):
+def test_what_is_said_of_other_weights_goes(model, client, hub):
     client.good("publish", model, "--to", "acme")
     hub.put(RING, {SAMPLES: b"old", "notes.txt": b"mine"})
-    out = client.good("publish", model, "--to", "acme")
+    assert "unchanged" in client.good("publish", model, "--to", "acme")
+    out = client.good("publish", make_model(client.folder / "js-gan.ring", generator_hidden=16), "--to", "acme")
     assert "−samples.png" in out
     assert "notes.txt" in on(hub, RING)
     assert SAMPLES not in on(hub, RING)
@@ -210,6 +224,11 @@ def test_a_pull_request_leaves_main_alone(model, client, hub):
     assert "/discussions/1" in out
     assert hub.repos["model", RING].main == before
     assert len(hub.repos["model", RING].pull_requests) == 1
+    hub.faults = [Fault("POST .*/commit/", lose_answer=True)]  # it was made, and is not made again
+    assert client("publish", changed, "--to", "acme", "--create-pr").code == 1
+    assert len(hub.repos["model", RING].pull_requests) == 2
+    assert client("publish", changed, "--to", "acme/new", "--create-pr").code == 1
+    assert ("model", "acme/new") not in hub.repos
     assert client("publish", changed, "--to", "acme", "--create-pr", "--tag", "v").code == 2
 
 
@@ -221,6 +240,7 @@ def test_a_tag_stays_where_it_is(model, client, hub):
     assert ended.code == 1
     assert "names another commit" in ended.err
     assert "are published" in ended.err
+    assert client("publish", changed, "--to", "acme", "--tag", "a b").code == 2
     assert hub.repos["model", RING].tags == {"v1": first}
     assert json.loads(on(hub, RING)[CONFIG])["generator"]["options"]["hidden"] == 16
 
@@ -264,6 +284,53 @@ def test_the_names_that_people_know(model, client, hub):
     same = {name: data for name, data in on(hub, "acme/pushed").items() if name in (CONFIG, WEIGHTS, CRITIC)}
     assert same == {name: data for name, data in on(hub, RING).items() if name in same}
     assert CRITIC not in on(hub, "acme/changed")
+
+
+OFFLINE = """
+import ganzoo, pickle
+model = ganzoo.load("acme/full", local_files_only=True, token="hf_secretsecret")
+assert "hf_secret" not in repr(model.origin) and b"hf_secret" not in pickle.dumps(model.origin)
+try:
+    model.push_to_hub("acme/full")
+except ganzoo.GanzooError as error:
+    print(error)
+try:
+    model.save_pretrained("x", private=True)
+except ganzoo.GanzooError as error:
+    print(error)
+"""
+
+
+def test_nothing_goes_that_could_not_be_looked_for(model, client, hub):
+    hub.put("acme/full", {**files_of(model), SAMPLES: b"picture"})
+    client.good("sample", "acme/full", "-n", 1, "--out", "x.npz")
+    ended = client.python(OFFLINE)
+    assert "is not known offline" in ended.out, ended.err
+    assert "private needs push_to_hub=True" in ended.out
+    assert SAMPLES in on(hub, "acme/full")
+
+
+def test_a_name_alone_is_ones_own(model, client, hub):
+    ended = client.python(f"import ganzoo; print(ganzoo.load({str(model)!r}).push_to_hub('mine').repo)")
+    assert ended.out == "acme/mine\n", ended.err
+
+
+def test_half_a_model_in_the_cache_and_a_hub_that_fails_once(model, client, hub):
+    hub.put("acme/x", files_of(model))
+    client.good("sample", "acme/x", "-n", 1, "--out", "x.npz")
+    for path in client.cache.glob(f"*/snapshots/*/{WEIGHTS}"):
+        path.unlink()
+    hub.faults = [Fault("HEAD", 1, 503)]
+    client.good("sample", "acme/x", "-n", 1, "--out", "x.npz")
+
+
+def test_a_commit_without_a_discriminator_is_asked_for_once(client, hub):
+    hub.put("acme/x", files_of(make_model(client.folder / "m", "mle-gaussian.ring")))
+    at = f"acme/x@{hub.repos['model', 'acme/x'].main}"
+    client.good("download", at)
+    hub.reset()
+    client.good("download", at)
+    assert hub.requests == []
 
 
 def test_a_folder_comes_before_the_hub(model, client, hub):
@@ -340,13 +407,14 @@ def test_a_token_that_may_only_read_what_is_there(model, client, hub):
     assert "may not do this" in ended.err
 
 
-def test_a_private_repository_is_made_private_and_a_public_one_stays(model, client, hub):
+def test_a_private_repository_is_made_private_and_a_public_one_gets_nothing(model, client, hub):
     client.good("publish", model, "--to", "acme", "--private")
     assert hub.repos["model", RING].private
     hub.put("acme/open", {"x": b""})
     ended = client("publish", model, "--to", "acme/open", "--private")
-    assert ended.code == 0
-    assert "is public already" in ended.err
+    assert ended.code == 1
+    assert "and public" in ended.err
+    assert set(on(hub, "acme/open")) == {"x", ".gitattributes"}
 
 
 def test_no_token_in_what_is_sent_or_said(model, client, hub):
@@ -405,7 +473,7 @@ def test_what_is_damaged_in_the_cache_is_found_and_mended(model, hub, client):
     blob.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     ended = client("sample", "acme/x")
     assert ended.code == 1
-    assert "download --force" in ended.err
+    assert "ganzoo download ORG/NAME --force" in ended.err
     client.good("download", "acme/x", "--force")
     assert blob.read_bytes() == data
     client.good("download", "acme/x", "--out", "copy")
@@ -496,7 +564,7 @@ def test_a_storm_passes(model, client, hub):
 
 @pytest.mark.slow
 def test_the_server_dies_in_the_middle_of_an_upload(client, hub):
-    big = make_model(client.folder / "big", generator_hidden=2900, generator_depth=2)
+    big = make_model(client.folder / "big", generator_hidden=3600, generator_depth=2)
     with client.starts("publish", big, "--to", "acme") as process:
         process.until(lambda: any(r.method == "PUT" and r.received > 1e6 for r in hub.requests))
         hub.stop()
@@ -509,7 +577,7 @@ def test_the_server_dies_in_the_middle_of_an_upload(client, hub):
 @pytest.mark.slow
 def test_killed_in_the_middle_the_same_command_finishes(client, hub):
     """What had arrived is not sent again."""
-    big = make_model(client.folder / "big", generator_hidden=2900, generator_depth=2)
+    big = make_model(client.folder / "big", generator_hidden=3600, generator_depth=2)
     # The smaller of two files has arrived when the process is killed in the larger one.
     with client.starts("publish", big, "--to", "acme") as process:
         process.until(lambda: any(r.method == "PUT" and r.received > 1e6 for r in hub.requests))
@@ -525,7 +593,7 @@ def test_killed_in_the_middle_the_same_command_finishes(client, hub):
 
 @pytest.mark.slow
 def test_a_download_that_is_cut_off_is_finished_by_the_same_command(client, hub):
-    big = make_model(client.folder / "big", generator_hidden=2900, generator_depth=2)
+    big = make_model(client.folder / "big", generator_hidden=3600, generator_depth=2)
     hub.put("acme/x", files_of(big))
     with client.starts("download", "acme/x") as process:
         process.until(lambda: any(r.method == "GET" and r.sent > 1e6 for r in hub.requests))
@@ -569,18 +637,18 @@ def change(hub: Hub, name: str, old: str, new: str) -> None:
 
 
 def test_a_card_that_holds(published):
-    ended = published("evaluate", "acme/x", "--json", "--draws", 3)
+    ended = published("evaluate", "acme/x", "--json", "--draws", 5)
     assert ended.code == 0, ended.err
     checked = json.loads(ended.out)
     assert checked["holds"]
     assert {claim["verdict"] for claim in checked["claims"]} == {"same"}
-    assert "All " in published.good("evaluate", "acme/x", "--draws", 3)
+    assert "All " in published.good("evaluate", "acme/x", "--draws", 5)
 
 
 def test_a_card_that_does_not_hold(published, hub):
     value = json.loads(on(hub, "acme/x")[CONFIG])["metrics"]["energy-distance"]
     change(hub, CONFIG, json.dumps(value), json.dumps(value / 100 - 1))
-    ended = published("evaluate", "acme/x", "--json", "--draws", 3)
+    ended = published("evaluate", "acme/x", "--json", "--draws", 5)
     assert ended.code == 1
     checked = json.loads(ended.out)
     verdicts = {claim["metric"]: claim["verdict"] for claim in checked["claims"]}
@@ -593,10 +661,36 @@ def test_a_card_that_contradicts_its_own_files(published, hub):
     front, _ = split(on(hub, "acme/x")[CARD].decode())
     value = front["model-index"][0]["results"][0]["metrics"][0]["value"]
     change(hub, CARD, f"value: {value}", "value: 0.125")
-    ended = published("evaluate", "acme/x", "--draws", 2)
+    ended = published("evaluate", "acme/x", "--draws", 5)
     assert ended.code == 1
     assert "contradiction: " in ended.out
     assert "0.125" in ended.out
+
+
+def test_a_table_or_a_mean_that_its_numbers_do_not_give(published, hub):
+    text = on(hub, "acme/x")[CARD].decode()
+    row = next(line for line in text.splitlines() if line.startswith("| energy-distance"))
+    board = json.loads(on(hub, "acme/x")[METRICS])
+    board["entries"][0]["metrics"]["kl"]["last"]["mean"] = 1e-9
+    for name, content in ((CARD, text.replace(row, row.replace("|", "| 0.000001 |", 1))), (METRICS, json.dumps(board))):
+        before = on(hub, "acme/x")[name]
+        hub.put("acme/x", {name: content.encode()})
+        ended = published("evaluate", "acme/x", "--draws", 5)
+        assert ended.code == 1
+        assert "contradiction: " in ended.out
+        hub.put("acme/x", {name: before})
+
+
+def test_what_cannot_be_computed_here_is_not_called_false(published, hub):
+    change(hub, CONFIG, '"metrics": {', '"metrics": {"metric-of-a-plugin": 1.0, ')
+    board = json.loads(on(hub, "acme/x")[METRICS])
+    board["entries"][0]["metrics"]["metric-of-a-plugin"] = {"how": "", "last": {"mean": 1.0, "values": [1.0, 1.0]}}
+    board["entries"][0]["metrics"]["metric-of-a-plugin"]["last"]["half_width"] = 0.0
+    board["metrics"]["metric-of-a-plugin"] = {"unit": "", "better": "lower", "summary": ""}
+    hub.put("acme/x", {METRICS: json.dumps(board).encode()})
+    ended = published("evaluate", "acme/x", "--draws", 5)
+    assert ended.code == 1
+    assert "1 of its numbers cannot be computed here" in ended.out
 
 
 def test_other_weights_than_those_that_were_measured_do_not_hold(published, hub, tmp_path):
@@ -604,7 +698,7 @@ def test_other_weights_than_those_that_were_measured_do_not_hold(published, hub,
     files = files_of(other)
     config = json.loads(on(hub, "acme/x")[CONFIG]) | {"sha256": json.loads(files[CONFIG])["sha256"]}
     hub.put("acme/x", {WEIGHTS: files[WEIGHTS], CONFIG: json.dumps(config).encode()})
-    ended = published("evaluate", "acme/x", "--json", "--draws", 3)
+    ended = published("evaluate", "acme/x", "--json", "--draws", 5)
     assert ended.code == 1
     assert "does not hold" in {claim["verdict"] for claim in json.loads(ended.out)["claims"]}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from ganzoo.cli.shared import DEVICES
 
 if TYPE_CHECKING:
     from ganzoo.bench import Plan
+    from ganzoo.claims import Comparison
     from ganzoo.model import Model
     from ganzoo.publish import Sending
 
@@ -73,7 +75,7 @@ def bench(
     if source is not None and (names or suite or measure):
         raise click.UsageError("--from MODEL says what to run; it takes no names, no --suite and no --measure")
     how = _sending(to, private, create_pr, tag, dry_run) if to is not None else None
-    model = _origin_of(source) if source is not None else None
+    model = _model_of(source) if source is not None else None
     todo = _again(model, seeds) if model is not None else benching.plan(names, suite, seeds, measure=measure)
     folder = out or Path("bench") / todo.suite
     workers = jobs or cores()
@@ -96,17 +98,19 @@ def bench(
         click.echo(f"Stopped. The same command goes on where this one was; so far: {folder / 'index.html'}", err=True)
         raise SystemExit(130) from None
     count = benching.tally(board)
+    compared = _compared(model, board) if model is not None and board["entries"] else []
     if as_json:
-        click.echo(json.dumps(board, indent=1))
+        more = {"comparison": [asdict(each) for each in compared]} if model is not None else {}
+        click.echo(json.dumps({**board, **more}, indent=1))
     else:
         progress.report(board, folder)
-    if model is not None and not count["failed"]:
-        _compare(model, board)
+        if model is not None:
+            print_comparison(compared, str(model.origin))
     if to is not None and how is not None:
         from ganzoo import publish as publishing
 
         published(publishing.of_bench(folder), to, how, quiet=as_json)
-    if count["failed"] or count["interrupted"]:
+    if count["failed"] or count["interrupted"] or any(each.verdict == "differs" for each in compared):
         raise SystemExit(1)
 
 
@@ -114,12 +118,14 @@ def _sending(to: str, private: bool, create_pr: bool, tag: str | None, dry_run: 
     """How to publish; what cannot be is said before hours of training."""
     from ganzoo import publish as publishing
 
-    how = publishing.Sending(private=private, create_pr=create_pr, tag=tag, dry_run=dry_run)
+    if "/" in to:
+        raise click.UsageError(f"--publish takes a NAMESPACE: a bench is several repositories, and {to} is one")
+    how = publishing.Sending(private=private or None, create_pr=create_pr, tag=tag, dry_run=dry_run)
     publishing.check(to, how)
     return how
 
 
-def _origin_of(source: str) -> Model:
+def _model_of(source: str) -> Model:
     from ganzoo import origin
     from ganzoo.model import open_model
 
@@ -132,7 +138,7 @@ def _again(model: Model, seeds: int | None) -> Plan:
     return claims.plan_from(model, seeds)
 
 
-def _compare(model: Model, board: dict[str, Any]) -> None:
+def _compared(model: Model, board: dict[str, Any]) -> list[Comparison]:
     from ganzoo import claims
 
-    print_comparison(claims.compare(model, board), str(model.origin))
+    return claims.compare(model, board)

@@ -57,6 +57,7 @@ def heard(what: str) -> None:
 @click.option("--create-pr", is_flag=True, help="Propose the changes in a pull request.")
 @click.option("--tag", metavar="T", help="Tag the commits that hold what was published.")
 @click.option("--message", "-m", help="Commit message [default: Publish NAME with ganzoo].")
+@click.option("--license", default="apache-2.0", show_default=True, help="The Hub's identifier of one, for new cards.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was published as JSON.")
 def publish(
@@ -66,6 +67,7 @@ def publish(
     create_pr: bool,
     tag: str | None,
     message: str | None,
+    license: str,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -78,7 +80,14 @@ def publish(
 
     with tempfile.TemporaryDirectory() as made:
         found = publishing.items(folders, Path(made))
-        how = publishing.Sending(private=private, create_pr=create_pr, tag=tag, message=message, dry_run=dry_run)
+        how = publishing.Sending(
+            private=private or None,
+            create_pr=create_pr,
+            tag=tag,
+            message=message,
+            dry_run=dry_run,
+            license=license,
+        )
         published(found, to, how, as_json=as_json)
 
 
@@ -127,7 +136,7 @@ def download(models: tuple[str, ...], revision: str | None, out: Path | None, ma
     the model's configuration. HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE count.
     """
     from ganzoo import hub, origin
-    from ganzoo.files import copy_file
+    from ganzoo.files import copy_or_remove
 
     if out is not None and len(models) > 1:
         raise click.UsageError("--out is the folder of one model")
@@ -142,8 +151,8 @@ def download(models: tuple[str, ...], revision: str | None, out: Path | None, ma
         )
         origin.check_sums(folder)
         if out is not None:
-            for name in filter(lambda name: (folder / name).exists(), origin.FILES):
-                copy_file(folder / name, out / name)
+            for name in origin.FILES:  # nothing of another model stays there
+                copy_or_remove(folder / name if (folder / name).exists() else None, out / name)
         click.echo(out or folder)
 
 
@@ -153,7 +162,7 @@ def download(models: tuple[str, ...], revision: str | None, out: Path | None, ma
 @click.command(short_help="Compute the numbers of a model's card again.")
 @click.argument("model")
 @click.option(
-    "--draws", default=10, show_default=True, type=click.IntRange(2, 1_000), help="Evaluations with fresh samples"
+    "--draws", default=20, show_default=True, type=click.IntRange(5, 1_000), help="Evaluations with fresh samples"
 )
 @click.option("--device", default="cpu", show_default=True, type=DEVICES)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -163,13 +172,18 @@ def evaluate(model: str, draws: int, device: str, as_json: bool) -> None:
     MODEL is a folder or ORG/NAME[@REV]. The exit code is 1 if any number does not hold.
     """
     import torch
+    from rich.console import Console
 
     from ganzoo import claims, origin
     from ganzoo.model import open_model
 
     torch.set_num_threads(1)  # as when it was measured
     wanted = (origin.METRICS, origin.CARD)
-    checked = claims.check(open_model(origin.locate(model, optional=wanted, heard=heard), device), draws=draws)
+    found = open_model(origin.locate(model, optional=wanted, heard=heard), device)
+    with Console(stderr=True).status("") as status:  # shows nothing where there is no terminal
+        checked = claims.check(
+            found, draws=draws, heard=lambda done: status.update(f"evaluation {done + 1} of {draws} with fresh samples")
+        )
     if as_json:
         click.echo(json.dumps(checked.json(), indent=1))
     else:
@@ -203,11 +217,14 @@ def _print_claims(checked: Checked) -> None:
     console.print(table)
     for line in checked.contradictions:
         console.print(f"contradiction: {plain(line)}", style="red", markup=False)
-    bad = sum(not claim.good for claim in checked.claims) + len(checked.contradictions)
-    said = f"{bad} of the card's numbers do not hold." if bad else f"All {len(checked.claims)} numbers hold."
+    verdicts = Counter(claim.verdict for claim in checked.claims)
+    false, unknown = verdicts["does not hold"] + len(checked.contradictions), verdicts["cannot be computed"]
+    said = [f"{false} of the card's statements do not hold."] if false else []
+    said += [f"{unknown} of its numbers cannot be computed here."] if unknown else []
+    said = said or [f"All {len(checked.claims)} numbers hold."]
     console.print(
-        f"{said} same: on the samples it was measured with it comes out again; holds: it lies where an evaluation "
-        f"with fresh samples lies in 99 of 100 cases, judging by {checked.draws}.",
+        f"{' '.join(said)} same: on the samples it was measured with it comes out again; holds: it lies where one more "
+        f"evaluation with fresh samples would, judging by {checked.draws}; about 99 of 100 honest cards pass.",
         markup=False,
     )
 
@@ -235,7 +252,7 @@ def print_comparison(compared: Sequence[Comparison], name: str) -> None:
     console.print(f"\n{name} trained again, last step\n", style="bold", markup=False)
     console.print(table)
     console.print(
-        "Mean ± 95 % interval (seeds). same: each seed gave its number again; agrees, differs: whether the 95 % "
-        "interval of the difference (Welch's t) holds 0, which by chance it does not once in twenty times.",
+        "Mean ± 95 % interval (seeds). same: each seed gave its number again. differs: the 95 % interval of the "
+        "difference (Welch's t) does not hold 0, as by chance once in twenty times; not told apart: it does.",
         markup=False,
     )

@@ -66,6 +66,7 @@ def _list_pretrained(pattern: str | None, org: str | None, as_json: bool) -> Non
     from fnmatch import fnmatch
 
     from ganzoo import hub
+    from ganzoo.hub_client import endpoint
 
     wanted = (pattern or "*").lower()
     models = [
@@ -83,7 +84,7 @@ def _list_pretrained(pattern: str | None, org: str | None, as_json: bool) -> Non
         click.echo(f"{model['id']:{width}}  {when}  {model['downloads'] or 0:,} downloads{private}".rstrip())
     if not models:
         what = f"matches {pattern!r}" if pattern else "was found"
-        click.echo(f"no model of ganzoo's {what}{f' at {org}' if org else ''} on {hub.endpoint()}", err=True)
+        click.echo(f"no model of ganzoo's {what}{f' at {org}' if org else ''} on {endpoint()}", err=True)
 
 
 def _rows(registry: Any, kind: str) -> list[dict[str, str]]:
