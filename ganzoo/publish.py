@@ -7,11 +7,9 @@ not at all; and what fails by chance is tried again.
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, final
 
@@ -24,16 +22,12 @@ from ganzoo.errors import GanzooError, HubError, ModelError, UsageError
 from ganzoo.files import sha256, sha256_of
 from ganzoo.hub import git_hash
 from ganzoo.hub_client import API, COMMIT, DELAYS, REVISION, Heard, Reference, endpoint, persistently, plainly
-from ganzoo.origin import CARD, CONFIG, FILES, METRICS, SAMPLES, WEIGHTS, check_sums, read_config, read_json
+from ganzoo.origin import CARD, CONFIG, FILES, METRICS, SAMPLES, WEIGHTS
+from ganzoo.publishable import Item, Json, Kind, model_in
 
 if TYPE_CHECKING:
     from ganzoo.model import Model
 
-Kind = Literal["model", "space"]
-Json = dict[str, Any]
-
-LEADERBOARD: Final = "leaderboard.json"
-PAGE: Final = "index.html"
 #: Bytes of a card on the Hub: a larger one is not one that people wrote, and is not read.
 MOST_CARD: Final = 2**20
 #: How often somebody else may change a repository in the moment in which we do.
@@ -60,18 +54,6 @@ class Sending:
 
 @final
 @dataclass(frozen=True)
-class Item:
-    """What becomes one repository: files by name, and the one-entry leaderboard that a model's card is made from."""
-
-    name: str
-    files: Mapping[str, Path]
-    kind: Kind = "model"
-    board: Json = field(default_factory=dict[str, Any])
-    title: str = ""
-
-
-@final
-@dataclass(frozen=True)
 class Published:
     """What happened to a repository: what was sent, and the commit that holds all of it now."""
 
@@ -87,133 +69,6 @@ class Published:
         at = f" at {self.commit[:12]}" if self.commit else ""
         files = f": {', '.join(self.sent)} ({hub.in_bytes(self.size)})" if self.sent else ""
         return f"{self.what} {self.repo}{at}{files}  {self.url}"
-
-
-# What there is to publish
-
-
-def items(folders: Sequence[Path], into: Path) -> list[Item]:
-    """What the folders hold: of a bench all models and the leaderboard; else one model each.
-
-    Files that have to be made are made in ``into``.
-
-    Raises:
-        ModelError: a folder holds nothing of the kind, or something that is damaged.
-    """
-    found: list[Item] = []
-    for folder in folders:
-        if (folder / LEADERBOARD).is_file():
-            found += of_bench(folder)
-        else:
-            found.append(_of_folder(folder, into / str(len(found))))
-    names = [item.name for item in found]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise UsageError(f"two of the models are called {min(twice)}, and would be one repository: publish one of them")
-    return found
-
-
-def of_bench(folder: Path) -> list[Item]:
-    """Every model of a bench, and its leaderboard."""
-    board = _board(folder / LEADERBOARD)
-    paths, inside = (
-        [folder / str(e["model"]) for e in board["entries"] if e.get("model")],
-        (folder / "models").resolve(),
-    )
-    for path in paths:
-        if path.resolve() == inside or not path.resolve().is_relative_to(inside):
-            raise ModelError(f"{folder / LEADERBOARD} names a model that is not among its models: {path}")
-    models = [_model(path) for path in paths]
-    suite = re.sub(r"[^A-Za-z0-9]+", "-", str(board.get("suite") or "bench")).strip("-")
-    files = {name: folder / name for name in (PAGE, LEADERBOARD) if _ordinary(folder / name)}
-    return [*models, Item(f"ganzoo-leaderboard-{suite}", files, "space", title=f"ganzoo leaderboard: {suite}")]
-
-
-def _model(folder: Path, board: Json | None = None) -> Item:
-    config = read_config(folder)
-    files = {name: folder / name for name in FILES if _ordinary(folder / name)}
-    check_sums(folder)
-    if board is None:
-        board = _board(files[METRICS]) if METRICS in files else _from_config(config)
-    return Item(repository_name(config["recipe"]["name"]), files, board=board)
-
-
-def _ordinary(path: Path) -> bool:
-    """Whether it is a file of this very folder: a link may lead to what nobody meant to publish."""
-    if path.is_symlink() and path.resolve().parent != path.parent.resolve():
-        raise UsageError(f"{path} is a link out of its folder, and is not published: put the file itself there")
-    return path.is_file()
-
-
-def repository_name(recipe: str) -> str:
-    """A recipe's name as the Hub takes it."""
-    return re.sub(r"-{2,}", "-", recipe.replace("/", "-"))
-
-
-def _board(path: Path) -> Json:
-    try:
-        board = read_json(path)
-        if board["format"] != 1 or not all("recipe" in entry for entry in board["entries"]):
-            raise ValueError("it has another format")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(
-            f"{path} is no leaderboard of this version of ganzoo: {type(error).__name__}: {error}"
-        ) from None
-    return board
-
-
-def _of_folder(folder: Path, into: Path) -> Item:
-    """A model's folder as it is; that of a run or of `ganzoo train` with a card of all its seeds."""
-    if (folder / CONFIG).is_file():
-        return _model(folder)
-    from ganzoo.bench import of_training
-
-    runs = sorted((path.parent for path in folder.glob("seed-*/result.json")), key=lambda run: int(run.name[5:]))
-    runs = runs or ([folder] if (folder / "result.json").is_file() else [])
-    if not runs:
-        raise ModelError(f"{folder} holds no model, no run and no bench: there is nothing to publish")
-    of_training(runs, into)
-    return _model(into)
-
-
-def _from_config(config: Json) -> Json:
-    """The leaderboard of a model of which no more is known than its configuration says."""
-    metrics = config.get("metrics") or {}
-    recipe = config["recipe"]
-    method, _, dataset = recipe["name"].partition(".")
-    entry = {
-        "recipe": recipe["name"],
-        "method": method,
-        "dataset": dataset,
-        "digest": "",
-        "definition": recipe,
-        "paper": _paper(method),
-        "needs": config.get("needs") or {},
-        "changed": config.get("weights") == "changed after training",
-        "runs": [{"seed": config.get("seed"), "status": "finished", "step": config.get("step")}],
-        "metrics": {
-            name: {"how": "", "last": {"mean": value, "half_width": None, "values": [value]}}
-            for name, value in metrics.items()
-        },
-    }
-    described: Json = {}
-    if metrics:
-        from ganzoo.bench import describe  # which imports torch
-
-        described = {name: describe(name) for name in metrics}
-    board = {"format": 1, "created": config.get("when"), "suite": None, "seeds": 1, "metrics": described, "floors": {}}
-    return {**board, "environment": config.get("environment") or {}, "entries": [entry]}
-
-
-def _paper(method: str) -> Json | None:
-    from ganzoo.plugins import registry
-
-    with suppress(UsageError):
-        paper = registry().find("method", method).paper
-        return {**asdict(paper), "bibtex": paper.bibtex()} if paper else None
-    return None
-
-
-# Sending
 
 
 def check(to: str, how: Sending) -> None:
@@ -451,7 +306,7 @@ def push(model: Model, repo: str, how: Sending) -> Published:
             repo = f"{persistently(lambda: API.whoami(token=how.token))['name']}/{repo}"
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        item = _model(Path(folder))
+        item = model_in(Path(folder))
         check(repo, how)
         (where,) = destination(repo, [item])
         return send(item, where, how)

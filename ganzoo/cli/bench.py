@@ -107,9 +107,9 @@ def bench(
         if model is not None:
             print_comparison(compared, str(model.origin))
     if to is not None and how is not None:
-        from ganzoo import publish as publishing
+        from ganzoo import publishable
 
-        published(publishing.of_bench(folder), to, how, quiet=as_json)
+        published(publishable.of_bench(folder), to, how, quiet=as_json)
     if count["failed"] or count["interrupted"] or any(each.verdict == "differs" for each in compared):
         raise SystemExit(1)
 

@@ -16,7 +16,8 @@ from ganzoo.cli.shared import DEVICES
 
 if TYPE_CHECKING:
     from ganzoo.claims import Checked, Comparison
-    from ganzoo.publish import Item, Sending
+    from ganzoo.publish import Sending
+    from ganzoo.publishable import Item
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
@@ -77,9 +78,10 @@ def publish(
     not sent again, so a command that was stopped can be given again. It takes a token: HF_TOKEN or `hf auth login`.
     """
     from ganzoo import publish as publishing
+    from ganzoo import publishable
 
     with tempfile.TemporaryDirectory() as made:
-        found = publishing.items(folders, Path(made))
+        found = publishable.items(folders, Path(made))
         how = publishing.Sending(
             private=private or None,
             create_pr=create_pr,
