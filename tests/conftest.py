@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread and no installed plugin, so that results do not depend on the machine."""
+"""Shared by all tests: one thread, no installed plugin and no account, so that results do not depend on the machine."""
 
 import copy
 import os
@@ -9,6 +9,8 @@ import torch
 from ganzoo.plugins import LOAD, registry
 
 os.environ[LOAD] = ""
+for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
+    del os.environ[name]  # nobody's own account and cache
 torch.set_num_threads(1)
 
 
