@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from statistics import fmean, stdev
 from typing import Any, Final, Literal, final
@@ -229,8 +229,9 @@ class Comparison:
     """One metric, as published and as trained again: means, half widths of their intervals, numbers of seeds; and the
     difference with the half width of its 95 % interval (Welch's t), where both have several seeds.
 
-    ``verdict`` is ``same`` where each seed gave its number again, ``differs`` where the interval does not hold 0,
-    ``not told apart`` where it does, and ``unknown`` where there is none.
+    ``verdict`` is ``same`` where each seed gave its number again; ``differs`` where the interval does not hold 0, or
+    where a seed gives another number while most metrics are the same; ``not told apart`` where it does; else
+    ``unknown``.
     """
 
     metric: str
@@ -249,7 +250,8 @@ def plan_from(model: Model, seeds: int | None = None) -> Plan:
     more = islice((seed for seed in range(2**63) if seed not in known), max(0, count - len(known)))
     wanted = (*known[:count], *more)
     recipe = Recipe.parse(model.config["recipe"]).check()
-    return Plan(f"from-{model.name.replace('/', '-')}", (recipe,), len(wanted), chosen=wanted)
+    where = str(model.origin.reference or model.name).replace("/", "-")
+    return Plan(f"from-{where}", (recipe,), len(wanted), chosen=wanted)
 
 
 def compare(model: Model, board: Json) -> list[Comparison]:
@@ -258,7 +260,17 @@ def compare(model: Model, board: Json) -> list[Comparison]:
     alone = {"metrics": {name: {"last": {"values": [value]}} for name, value in said.items()}}
     entry = entry_of(model) or {**alone, "runs": [{"seed": model.config.get("seed"), "status": "finished"}]}
     names = dict.fromkeys(map(str, [*(entry.get("metrics") or {}), *again["metrics"]]))
-    return [_compared(name, _by_seed(entry, name), _by_seed(again, name)) for name in names]
+    ends = {name: (_by_seed(entry, name), _by_seed(again, name)) for name in names}
+    found = [_compared(name, *both) for name, both in ends.items()]
+    if 2 * sum(each.verdict.startswith("same") for each in found) <= len(found):
+        return found
+    # Where most numbers come out again to the last digit, nothing is left to chance, and the others should too.
+    return [
+        each
+        if each.verdict.startswith("same") or not ends[each.metric][0].keys() & ends[each.metric][1].keys()
+        else replace(each, verdict="differs")
+        for each in found
+    ]
 
 
 def _by_seed(entry: Json, name: str) -> dict[int, float | None]:

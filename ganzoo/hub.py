@@ -303,7 +303,8 @@ def search(org: str | None, token: str | bool | None = None) -> list[dict[str, A
         found = persistently(
             lambda: list(
                 API.list_models(filter=TAG, author=org, token=token, full=True, sort="last_modified", limit=MOST_FOUND)
-            )
+            ),
+            delays=SHORT[:1],  # the client tries again by itself here
         )
     return [
         {

@@ -170,7 +170,7 @@ def _reason(error: BaseException) -> str:
     said = f" ({said})" if said else ""
     status = response.status_code
     if status == 401:
-        return f"{endpoint()} does not accept the token{said}: set HF_TOKEN or run `hf auth login`"
+        return f"{endpoint()} does not accept the token{said}: give another in HF_TOKEN or by `hf auth login`, or none"
     if status == 403:
         return f"the token may not do this{said}: it takes one with the right to write there"
     if status == 429:

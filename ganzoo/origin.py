@@ -141,6 +141,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
         config = dict(as_object(read_json(path), CONFIG))
+        if config.get("format") != FORMAT:
+            raise OptionError(f"it is not of a ganzoo model of format {FORMAT}; another ganzoo may have another format")
         for name in ("sha256", "generator", "recipe"):
             config[name] = as_object(config.get(name, {} if name != "recipe" else None), name)
         as_object(config["recipe"].get("dataset"), "the recipe's dataset")
@@ -150,8 +152,6 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder} holds no model: {why_not(folder, CONFIG)}") from None
     except (ValueError, OSError, OptionError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from None
-    if config.get("format") != FORMAT:
-        raise ModelError(f"{path} is not a ganzoo model of format {FORMAT}")
     return config
 
 

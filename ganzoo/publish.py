@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, final
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, constants, get_token
 from huggingface_hub import errors as hf
 from jinja2 import TemplateError
 
@@ -59,16 +59,18 @@ class Published:
 
     repo: str
     kind: Kind
-    what: Literal["created", "updated", "unchanged", "proposed", "would create", "would update"]
+    what: Literal["created", "updated", "unchanged", "proposed", "would create", "would update", "would propose"]
     commit: str | None
     url: str
     sent: tuple[str, ...] = ()
     size: int = 0
+    tag: str | None = None
 
     def __str__(self) -> str:
         at = f" at {self.commit[:12]}" if self.commit else ""
         files = f": {', '.join(self.sent)} ({hub.in_bytes(self.size)})" if self.sent else ""
-        return f"{self.what} {self.repo}{at}{files}  {self.url}"
+        tag = f" (tag {self.tag})" if self.tag else ""
+        return f"{self.what} {self.repo}{at}{tag}{files}  {self.url}"
 
 
 def check(to: str, how: Sending) -> None:
@@ -78,6 +80,8 @@ def check(to: str, how: Sending) -> None:
     _repository(to if "/" in to else f"{to}/x")
     if how.tag is not None and not REVISION.fullmatch(how.tag):
         raise UsageError(f"{how.tag!r:.120} is no name of a tag")
+    if not how.dry_run and constants.HF_HUB_OFFLINE:
+        raise HubError("HF_HUB_OFFLINE is set: nothing can be published")
     if not how.dry_run and get_token() is None and not isinstance(how.token, str):
         raise HubError(f"publishing takes a token that may write to {to}: set HF_TOKEN or run `hf auth login`")
 
@@ -123,10 +127,11 @@ def _send(item: Item, repo: str, how: Sending, heard: Heard) -> Published:
     url = f"{endpoint()}/{'spaces/' if item.kind == 'space' else ''}{repo}"
 
     def published(what: Any, commit: str | None, at: str = url) -> Published:
-        return Published(repo, item.kind, what, commit, at, tuple(sent), size)
+        return Published(repo, item.kind, what, commit, at, tuple(sent), size, how.tag)
 
     if how.dry_run:
-        return published("would create" if there is None else "would update" if sent else "unchanged", parent)
+        would = "propose" if how.create_pr else "create" if there is None else "update"
+        return published(f"would {would}" if sent else "unchanged", parent)
     if there is None:
         persistently(lambda: _create(item, repo, how), heard=heard)
     elif not sent:

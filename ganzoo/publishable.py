@@ -62,7 +62,8 @@ def of_bench(folder: Path) -> list[Item]:
         if path.resolve() == inside or not path.resolve().is_relative_to(inside):
             raise ModelError(f"{folder / LEADERBOARD} names a model that is not among its models: {path}")
     models = [model_in(path) for path in paths]
-    suite = re.sub(r"[^A-Za-z0-9]+", "-", str(board.get("suite") or "bench")).strip("-")
+    # After its folder, which is the suite's if nobody said otherwise: a selection does not take the suite's place.
+    suite = re.sub(r"[^A-Za-z0-9]+", "-", folder.resolve().name).strip("-") or "bench"
     files = {name: folder / name for name in (PAGE, LEADERBOARD) if _ordinary(folder / name)}
     return [*models, Item(f"ganzoo-leaderboard-{suite}", files, "space", title=f"ganzoo leaderboard: {suite}")]
 

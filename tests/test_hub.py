@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hubs import Client, files_of, make_model
@@ -15,9 +16,10 @@ from processes import forked
 import ganzoo
 from ganzoo import hub as hubs
 from ganzoo.card import BEGIN, END, split
+from ganzoo.claims import compare
 from ganzoo.errors import UsageError
 from ganzoo.files import sha256
-from ganzoo.origin import CARD, CONFIG, CRITIC, FILES, METRICS, SAMPLES, WEIGHTS
+from ganzoo.origin import CARD, CONFIG, CRITIC, FILES, METRICS, SAMPLES, WEIGHTS, Origin
 
 RING = "acme/js-gan.ring"
 
@@ -634,6 +636,19 @@ def change(hub: Hub, name: str, old: str, new: str) -> None:
     text = on(hub, "acme/x")[name].decode()
     assert old in text
     hub.put("acme/x", {name: text.replace(old, new, 1).encode()})
+
+
+def test_a_seed_that_gives_another_number_where_the_others_are_the_same_differs():
+    metric = {"last": {"values": [1.0, 2.0]}}
+    runs = [{"seed": 0, "status": "finished"}, {"seed": 1, "status": "finished"}]
+    now = {"runs": runs, "metrics": dict.fromkeys("abc", metric)}
+
+    class Said:
+        config: ClassVar = {"metrics": {"a": 1.0, "b": 1.0, "c": 60.0}, "seed": 0}
+        origin = Origin(Path("nowhere"))
+
+    verdicts = {each.metric: each.verdict for each in compare(Said(), {"entries": [now]})}  # pyright: ignore
+    assert verdicts == {"a": "same", "b": "same", "c": "differs"}
 
 
 def test_a_card_that_holds(published):

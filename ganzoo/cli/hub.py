@@ -95,11 +95,12 @@ def publish(
 
 def published(found: Sequence[Item], to: str, how: Sending, *, as_json: bool = False, quiet: bool = False) -> None:
     """Publish, say for each what was done (on stderr if ``quiet``), and end with the code 1 if any could not be."""
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils import disable_progress_bars, logging
 
     from ganzoo import publish as publishing
     from ganzoo.errors import GanzooError
 
+    logging.set_verbosity_error()  # what it tries again is said here
     if not sys.stderr.isatty():
         disable_progress_bars()
     results: list[tuple[str, publishing.Published | GanzooError]] = []
@@ -118,7 +119,7 @@ def published(found: Sequence[Item], to: str, how: Sending, *, as_json: bool = F
         click.echo(f"{len(results)} repositories: {words}", err=quiet)
     if failed:
         if not how.dry_run:
-            click.echo("The same command goes on where this one was.", err=True)
+            click.echo("Once that is mended, the same command goes on where this one was.", err=True)
         raise SystemExit(1)
 
 

@@ -65,9 +65,12 @@ def list_(kind: str | None, pattern: str | None, pretrained: bool, org: str | No
 def _list_pretrained(pattern: str | None, org: str | None, as_json: bool) -> None:
     from fnmatch import fnmatch
 
+    from huggingface_hub.utils import logging
+
     from ganzoo import hub
     from ganzoo.hub_client import endpoint
 
+    logging.set_verbosity_error()
     wanted = (pattern or "*").lower()
     models = [
         model
