@@ -24,6 +24,7 @@ from scipy import special  # not scipy.stats, which takes a second to import
 from ganzoo import evaluate
 from ganzoo.card import write_card
 from ganzoo.device import pick_device
+from ganzoo.engine import AUTO
 from ganzoo.errors import ExportError, ModelError, OptionError, UnknownNameError, suggest
 from ganzoo.executor import Executor, Job, Result
 from ganzoo.files import copy_file, finite, write_json
@@ -95,7 +96,7 @@ def _budget(suite: SuiteEntry, name: str) -> dict[str, Any]:
     }
 
 
-def jobs(todo: Plan, folder: Path, device: str) -> list[Job]:
+def jobs(todo: Plan, folder: Path, device: str, engine: str = AUTO) -> list[Job]:
     """One job a run, the first seeds of all recipes first; `OptionError` where the folder holds other definitions."""
     for recipe in todo.recipes:
         held = folder / "runs" / recipe.name / f"seed-{todo.each_seed[0]}" / DEFINITION
@@ -117,6 +118,7 @@ def jobs(todo: Plan, folder: Path, device: str) -> list[Job]:
             patience=30.0,
             measure=todo.measure,
             control=todo.measure and first[recipe.dataset.name] is recipe,
+            engine=engine,
         )
         for seed in todo.each_seed
         for recipe in todo.recipes
@@ -129,6 +131,7 @@ def bench(
     executor: Executor,
     *,
     device: str = "auto",
+    engine: str = AUTO,
     workers: int = 1,
     listen: Callable[[Job, Mapping[str, Any]], None] = lambda job, record: None,
     ended: Callable[[Job, Result], None] = lambda job, result: None,
@@ -139,7 +142,7 @@ def bench(
     ``found`` hears how many runs were done before, ``listen`` the records of the others, ``ended`` their results.
     """
     with locked(folder):
-        return _bench(todo, folder, executor, device, workers, listen, ended, found)
+        return _bench(todo, folder, executor, device, engine, workers, listen, ended, found)
 
 
 def _bench(
@@ -147,6 +150,7 @@ def _bench(
     folder: Path,
     executor: Executor,
     device: str,
+    engine: str,
     workers: int,
     listen: Callable[[Job, Mapping[str, Any]], None],
     ended: Callable[[Job, Result], None],
@@ -155,7 +159,7 @@ def _bench(
     started, before = time.monotonic(), _before(folder)
     pick_device(device)  # what is not there is said once, and not by every run
     _keep_wider(before, todo, folder)
-    everything = jobs(todo, folder, device)
+    everything = jobs(todo, folder, device, engine)
     done = {job: result for job in everything if (result := job.result())}
     results = dict(done)
     found(len(results))
@@ -269,6 +273,7 @@ def _floor(dataset: Any) -> dict[str, Any]:
 
 def _entry(recipe: Recipe, folder: Path, runs: list[tuple[Job, Result]]) -> dict[str, Any]:
     keep = ("seed", "status", "step", "diverged_at", "best_step", "seconds", "steps_per_second", "error", "when")
+    keep += ("engine", "together")
     paper = recipe.paper
     measured = [result["metrics"] for _, result in runs if result.get("metrics")]
     names = [name for name in registry().names("metric") if any(name in each for each in measured)]

@@ -15,7 +15,7 @@ from torch import Tensor
 from ganzoo.errors import CheckpointError
 from ganzoo.files import atomic_write, sha256
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 KEPT: Final = 2
 
 
@@ -46,16 +46,17 @@ def _tidy(folder: Path, step: int) -> None:
             path.unlink(missing_ok=True)
 
 
-def load(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole; none if there never was one; `CheckpointError` if none is whole."""
+def load(folder: Path, step: int | None = None) -> Checkpoint | None:
+    """The newest checkpoint that is whole; none if there never was one; `CheckpointError` if none is whole. With
+    ``step``: the one of that step, or none."""
     damaged: list[str] = []
-    for path in sorted(folder.glob("step-*.json"), reverse=True):
+    for path in sorted(folder.glob("step-*.json") if step is None else [_json(folder, step)], reverse=True):
         try:
             step, tensors, meta = _read(path)
             return Checkpoint(step, tensors, meta, tuple(damaged))
         except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
             damaged.append(f"{path.with_suffix('.safetensors')}: {error}")
-    if damaged:
+    if damaged and step is None:
         raise CheckpointError("no checkpoint is whole: " + "; ".join(damaged))
     return None
 

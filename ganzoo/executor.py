@@ -24,15 +24,15 @@ from typing import Any, final
 import torch
 
 from ganzoo import meter, model, sides
+from ganzoo.engine import AUTO, widths
 from ganzoo.errors import ExportError, GanzooError
 from ganzoo.evaluate import evaluate
 from ganzoo.files import finite, write_json
-from ganzoo.folder import locked
 from ganzoo.game import DISCRIMINATOR
 from ganzoo.plugins import host
 from ganzoo.provenance import environment
 from ganzoo.recipe import Recipe
-from ganzoo.train import Listener, Run
+from ganzoo.train import Outcome, Run, together
 
 RESULT = "result.json"
 Result = dict[str, Any]
@@ -51,6 +51,7 @@ class Job:
     patience: float = 0.0
     measure: bool = False  # every divergence, by fresh critics
     control: bool = False  # and between halves of the real data
+    engine: str = AUTO
 
     @property
     def label(self) -> str:
@@ -71,38 +72,69 @@ class Job:
         return found.get("status") == "finished" and any(asks and name not in found for name, asks in asked.items())
 
 
-def carry_out(job: Job, listen: Listener = lambda record: None, *, resume: bool = True) -> Result:
-    """Train, measure on the held-out part, export, and write ``result.json``; if that is there, it is only read."""
-    if resume and (found := job.result()):
-        return found
-    run = Run(
-        job.recipe,
-        job.seed,
-        job.folder,
-        device=job.device,
-        draw=job.draw,
-        checkpoint_seconds=job.checkpoint_seconds,
-    )
-    with locked(job.folder, job.patience):
-        outcome = run.train(resume=resume, listen=listen)
-        result: Result = {
-            "recipe": job.recipe.name,
-            "digest": job.recipe.digest,
-            "seed": job.seed,
-            **asdict(outcome),
-            "environment": environment(run.device),
-            "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "metrics": {},
-        }
-        if outcome.status == "interrupted":
-            return result
-        if outcome.status == "finished":
-            result["metrics"] = _measured(run, job.seed)
-            result |= _divergences(job, run)
-            export(job, run, result)
-        result["peak_memory_mib"] = _peak_memory()
-        write_json(job.folder / RESULT, result)
+def carry_out(
+    jobs: Sequence[Job],
+    listen: Callable[[Job, Mapping[str, Any]], None] = lambda job, record: None,
+    *,
+    resume: bool = True,
+) -> Iterator[tuple[Job, Result]]:
+    """Train jobs of one recipe together; of each: measure on the held-out part, export, write ``result.json``.
+
+    Of one that has ended before, what is there is only read.
+    """
+    todo: list[Job] = []
+    for job in jobs:
+        if resume and (found := job.result()):
+            yield job, found
+        else:
+            todo.append(job)
+    runs = {
+        Run(
+            job.recipe,
+            job.seed,
+            job.folder,
+            device=job.device,
+            draw=job.draw,
+            checkpoint_seconds=job.checkpoint_seconds,
+            patience=job.patience,
+        ): job
+        for job in todo
+    }
+
+    def heard(run: Run, record: Mapping[str, Any]) -> None:
+        listen(runs[run], record)
+
+    if not runs:
+        return
+    refusals: dict[Job, GanzooError] = {}
+    refused = (lambda run, error: refusals.update({runs[run]: error})) if len(jobs) > 1 else None
+    for run, outcome in together(list(runs), resume=resume, listen=heard, engine=todo[0].engine, refused=refused):
+        yield runs[run], _result(runs[run], run, outcome)
+    for job, error in refusals.items():
+        yield job, {"status": "failed", "error": str(error)}
+
+
+def _result(job: Job, run: Run, outcome: Outcome) -> Result:
+    result: Result = {
+        "recipe": job.recipe.name,
+        "digest": job.recipe.digest,
+        "seed": job.seed,
+        **asdict(outcome),
+        "engine": run.engine.name,
+        "together": len(run.engine.seeds),
+        "environment": environment(run.device),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "metrics": {},
+    }
+    if outcome.status == "interrupted":
         return result
+    if outcome.status == "finished":
+        result["metrics"] = _measured(run, job.seed)
+        result |= _divergences(job, run)
+        export(job, run, result)
+    result["peak_memory_mib"] = _peak_memory()
+    write_json(job.folder / RESULT, result)
+    return result
 
 
 def _peak_memory() -> float | None:
@@ -149,7 +181,7 @@ def export(job: Job, run: Run, result: Result) -> None:
         "metrics": {name: value["last"] for name, value in result["metrics"].items()},
     }
     try:
-        critic = run.engine.networks.get(DISCRIMINATOR)
+        critic = run.network(DISCRIMINATOR) if DISCRIMINATOR in job.recipe.players else None
         model.export(job.folder / "model", job.recipe, run.generator("last"), provenance, critic)
     except ExportError as error:  # what was measured is worth keeping all the same
         result["no_model"] = str(error)
@@ -172,9 +204,11 @@ class Executor(ABC):
 @final
 @dataclass(frozen=True)
 class LocalProcesses(Executor):
-    """One process a job, ``jobs`` at a time, one thread each: small networks do not profit from more.
+    """Processes with one thread each, ``jobs`` at a time: small networks do not profit from more threads.
 
-    The processes are forked from a server that has torch loaded, so that only the first one pays for importing it.
+    The seeds of a recipe share a process, where they may be trained together; where there are fewer recipes than
+    processes, several share them. The processes are forked from a server that has torch loaded, so that only the first
+    one pays for importing it.
     """
 
     jobs: int = 1
@@ -183,34 +217,53 @@ class LocalProcesses(Executor):
         self, jobs: Sequence[Job], listen: Callable[[Job, Mapping[str, Any]], None]
     ) -> Iterator[tuple[Job, Result]]:
         context = _context()
-        waiting, running = list(jobs), {}
+        waiting = shares(jobs, self.jobs)
+        running: dict[Connection, tuple[list[Job], BaseProcess]] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < self.jobs:
-                    job = waiting.pop(0)
+                    share = waiting.pop(0)
                     try:
-                        connection, process = _start(context, job)
+                        connection, process = _start(context, share)
                     except (TypeError, AttributeError, pickle.PicklingError) as error:
-                        yield job, {"status": "failed", "error": f"it cannot travel to another process: {error}"}
+                        why = {"status": "failed", "error": f"it cannot travel to another process: {error}"}
+                        yield from ((job, why) for job in share)
                         continue
-                    running[connection] = job, process
+                    running[connection] = share, process
                 for connection in wait(list(running)):
                     assert isinstance(connection, Connection)
-                    job, process = running[connection]
-                    kind, content = _receive(connection, process)
+                    share, process = running[connection]
+                    kind, index, content = _receive(connection, process)
                     if kind == "record":
-                        listen(job, content)
+                        listen(share[index], content)
+                    elif kind == "result":
+                        yield share[index], content
+                        share[index] = None  # pyright: ignore
                     else:
                         del running[connection]
                         connection.close()
                         process.join()
-                        yield job, content
+                        yield from ((job, content) for job in share if job is not None)
         finally:
             for connection, (_, process) in running.items():  # interrupted: each writes a checkpoint and ends
                 process.terminate()
                 connection.close()  # whoever waits to be heard must not wait for ever
             for _, process in running.values():
                 process.join()
+
+
+def shares(jobs: Sequence[Job], processes: int = 1) -> list[list[Job]]:
+    """Jobs that may be carried out together, where so many processes are there for all of them."""
+    alike: dict[Any, list[Job]] = {}
+    for job in jobs:
+        alike.setdefault((job.recipe.digest, job.device, job.engine), []).append(job)
+    at_once = max(1, processes // max(1, len(alike)))
+    shares: list[list[Job]] = []
+    for group in alike.values():
+        for width in widths(len(group), at_once):
+            shares.append(group[:width])
+            group = group[width:]
+    return shares
 
 
 def _context() -> BaseContext:
@@ -221,48 +274,52 @@ def _context() -> BaseContext:
     return context
 
 
-def _start(context: BaseContext, job: Job) -> tuple[Connection, BaseProcess]:
+def _start(context: BaseContext, jobs: list[Job]) -> tuple[Connection, BaseProcess]:
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(job, sender), name=job.label)  # pyright: ignore[reportAttributeAccessIssue]
+    process = context.Process(target=_child, args=(jobs, sender), name=jobs[0].label)  # pyright: ignore[reportAttributeAccessIssue]
     process.start()
     sender.close()
     return receiver, process
 
 
-def _receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
+def _receive(connection: Connection, process: BaseProcess) -> tuple[str, int, Any]:
     try:
         return connection.recv()
     except (EOFError, OSError):  # it ended before a message, or within one
         process.join()
         why = f"its process died with exit code {process.exitcode}"
-        return "result", {"status": "failed", "error": why}
+        return "end", 0, {"status": "failed", "error": why}
 
 
-def _child(job: Job, connection: Connection) -> None:
+def _child(jobs: list[Job], connection: Connection) -> None:
     # A Ctrl-C at the terminal reaches everybody; outside of training it is the parent's alone, which ends its children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     with contextlib.redirect_stderr(io.StringIO()):
         host()  # whoever started this has said already which plugins are broken
+    place = {job: index for index, job in enumerate(jobs)}
 
-    def tell(record: Mapping[str, Any]) -> None:
+    def tell(job: Job, record: Mapping[str, Any]) -> None:
         try:
-            connection.send(("record", dict(record)))
+            connection.send(("record", place[job], dict(record)))
         except OSError:  # nobody listens any more: stop as if asked to, with a checkpoint
             os.kill(os.getpid(), signal.SIGTERM)
 
+    end: Result = {"status": "failed", "error": "it ended without a result"}
     try:
         with _one_thread():
-            result = carry_out(job, tell)
+            for job, result in carry_out(jobs, tell):
+                with contextlib.suppress(OSError):
+                    connection.send(("result", place[job], result))
     except GanzooError as error:
-        result = {"status": "failed", "error": str(error)}
+        end = {"status": "failed", "error": str(error)}
     except KeyboardInterrupt:
-        result = {"status": "interrupted"}
+        end = {"status": "interrupted"}
     except Exception as error:
         trace = traceback.format_exc()
-        result = {"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": trace}
+        end = {"status": "failed", "error": f"{type(error).__name__}: {error}", "traceback": trace}
     with contextlib.suppress(OSError):
-        connection.send(("result", result))
+        connection.send(("end", 0, end))
 
 
 def _one_thread() -> Any:

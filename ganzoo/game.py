@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol, cast
 
@@ -48,6 +49,9 @@ class Round:
         sources: ``(z, c)`` by generator, drawn outside.
         draws: the terms' named random draws, drawn outside.
         step, steps: now, and how many there will be.
+        pairs: discriminators and generators whose two verdicts are wanted both, and may be given in one pass.
+        lower: within it the samples and verdicts that terms share are computed (in a lower precision, say); what a term
+            asks for afresh is not.
     """
 
     def __init__(
@@ -58,8 +62,11 @@ class Round:
         draws: Mapping[str, Tensor] | None = None,
         step: int = 0,
         steps: int = 1,
+        pairs: Collection[tuple[str, str]] = (),
+        lower: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
-        self.step, self.steps = step, steps
+        self._step, self.steps, self._pairs, self._lower = step, steps, pairs, lower
+        self.timed = False
         self._networks, self._real, self._sources, self._draws = networks, real, sources, draws or {}
         self._known: dict[tuple[str, ...], Any] = {}
         self._open = True
@@ -77,9 +84,25 @@ class Round:
             self._known[key] = compute()
         return self._known[key]
 
+    def _shared(self, player: str, x: Tensor, c: Tensor | None) -> Any:
+        with self._lower():
+            made = self._networks[player](x, c)
+        return _full(made) if isinstance(made, Tensor) else Verdict(*(None if t is None else _full(t) for t in made))  # pyright: ignore[reportArgumentType]
+
     def _check(self) -> None:
         if not self._open:
             raise RuntimeError("this round is over: what a term wants of it must be read while the term is called")
+
+    @property
+    def step(self) -> int:
+        """Now. A term that reads it makes every step another program: what only weights a term is its `Schedule`."""
+        self.timed = True
+        return self._step
+
+    @property
+    def asked(self) -> frozenset[tuple[str, ...]]:
+        """What was computed so far."""
+        return frozenset(self._known)
 
     @property
     def real(self) -> Batch:
@@ -90,16 +113,37 @@ class Round:
     def fake(self, generator: str = GENERATOR) -> Batch:
         """Samples of a generator and the labels they were made for; gradients reach it in its own turn only."""
         z, c = self._sources[generator]
-        return self._once(lambda: Batch(self._networks[generator](z, c), c), "fake", generator)
+        return self._once(lambda: Batch(self._shared(generator, z, c), c), "fake", generator)
 
     def real_verdict(self, discriminator: str = DISCRIMINATOR) -> Verdict:
-        return self._once(lambda: self.discriminate(*self._real, discriminator=discriminator), "real", discriminator)
+        def compute() -> Verdict:
+            for pair in self._pairs:
+                if pair[0] == discriminator:
+                    return self._both(*pair)[0]
+            return self._shared(discriminator, *self._real)
+
+        return self._once(compute, "real", discriminator)
 
     def fake_verdict(self, discriminator: str = DISCRIMINATOR, generator: str = GENERATOR) -> Verdict:
         def compute() -> Verdict:
-            return self.discriminate(*self.fake(generator), discriminator=discriminator)
+            if (discriminator, generator) in self._pairs:
+                return self._both(discriminator, generator)[1]
+            return self._shared(discriminator, *self.fake(generator))
 
         return self._once(compute, "fake", discriminator, generator)
+
+    def _both(self, discriminator: str, generator: str) -> tuple[Verdict, Verdict]:
+        """Of real and generated samples in one pass, for discriminators that judge each sample by itself."""
+
+        def compute() -> tuple[Verdict, Verdict]:
+            real, fake = self._real, self.fake(generator)
+            c = None if real.label is None or fake.label is None else torch.cat([real.label, fake.label])
+            verdict: Verdict = self._shared(discriminator, torch.cat([real.x, fake.x]), c)
+            halves = [(None, None) if t is None else t.chunk(2) for t in verdict]
+            one, other = (Verdict(*(half[side] for half in halves)) for side in (0, 1))  # pyright: ignore[reportArgumentType]
+            return one, other
+
+        return self._once(compute, "both", discriminator, generator)
 
     def scores(self, discriminator: str = DISCRIMINATOR, generator: str = GENERATOR) -> Scores:
         """Both scores, each computed only if read."""
@@ -146,6 +190,11 @@ class Round:
         """The draw that a term of this turn declared under ``name``."""
         self._check()
         return self._draws[name]
+
+
+def _full(x: Tensor) -> Tensor:
+    """Losses are computed in single precision at least."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 @dataclass(frozen=True)
@@ -222,13 +271,27 @@ class Sum:
     def __rmul__(self, factor: float) -> Sum:
         return Sum(tuple(factor * w for w in self.terms))
 
-    def __call__(self, round: Round) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, and each term's own unweighted value by its label."""
-        due = [w for w in self.terms if round.step % w.every == 0]
-        values = [w.term(round) for w in due]
-        strong = [w.strength(round.step, round.steps) * value for w, value in zip(due, values, strict=True)]
-        names = [name for w, name in zip(self.terms, self.labels, strict=True) if round.step % w.every == 0]
-        return functools.reduce(operator.add, strong), dict(zip(names, values, strict=True))
+    def due(self, step: int) -> tuple[int, ...]:
+        """Which terms are computed at ``step``."""
+        return tuple(i for i, w in enumerate(self.terms) if step % w.every == 0)
+
+    def strengths(self, step: int, steps: int) -> tuple[float, ...]:
+        """The weights of those."""
+        return tuple(self.terms[i].strength(step, steps) for i in self.due(step))
+
+    def __call__(
+        self, round: Round, due: Sequence[int] | None = None, strengths: Sequence[float | Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss ``Σ strength · term`` over the terms that are due, and each one's own value by its label.
+
+        An engine whose program must not depend on the step says itself what is ``due`` and how strong it is.
+        """
+        due = self.due(round.step) if due is None else due
+        strengths = self.strengths(round.step, round.steps) if strengths is None else strengths
+        labels = self.labels
+        values = {labels[i]: self.terms[i].term(round) for i in due}
+        strong = [strength * value for strength, value in zip(strengths, values.values(), strict=True)]
+        return functools.reduce(operator.add, strong), values
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,27 +46,34 @@ def _progress(console: Console, *columns: Any) -> Progress:
 
 
 class TrainProgress:
-    """One run."""
+    """Runs of one recipe; where they take their steps together, the first of them stands for all."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.console = job, Console(stderr=True)
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs, self.console = list(jobs), Console(stderr=True)
+        self._label = jobs[0].label if len(jobs) == 1 else f"{jobs[0].recipe.name}, {len(jobs)} seeds"
+        self._how: Mapping[str, Any] = {}
         self.bar = _progress(self.console, TextColumn("{task.fields[text]}"))
         self._task: TaskID | None = None
         self._said = 0.0
         self._estimated = False
+        self._live = self.jobs[:1]
 
     def __enter__(self) -> TrainProgress:
         self.bar.start()
-        self._task = self.bar.add_task(self.job.label, total=self.job.recipe.steps, text="")
+        self._task = self.bar.add_task(self._label, total=self.jobs[0].recipe.steps, text="")
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
-    def listen(self, record: Mapping[str, Any]) -> None:
+    def listen(self, job: Job, record: Mapping[str, Any]) -> None:
         if "warning" in record:
             self.console.print(f"warning: {record['warning']}", style="yellow", markup=False)
-        if "losses" not in record or self._task is None:
+        if "engine" in record:
+            self._begin(job, record)
+        if "diverged_at" in record and len(self._live) > 1:
+            self._live.remove(job)
+        if "losses" not in record or self._task is None or job is not self._live[0]:
             return
         self._estimated = self._estimated or "estimate" in record.get("observed", {})
         text = " ".join(f"{name.split('/')[-1]} {_short(value)}" for name, value in _numbers(record).items())
@@ -76,18 +83,34 @@ class TrainProgress:
         if not self.console.is_terminal and (last or time.monotonic() - self._said > PLAIN_SECONDS):
             self._said = time.monotonic()
             left = (record["steps"] - record["step"]) / max(1e-9, record["steps_per_second"])
-            line = f"{self.job.label} step {record['step']:,}/{record['steps']:,} {text} · {left:,.0f} s left"
+            line = f"{self._label} step {record['step']:,}/{record['steps']:,} {text} · {left:,.0f} s left"
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def report(self, result: Result) -> None:
+    def _begin(self, job: Job, how: Mapping[str, Any]) -> None:
+        """A program begins: of one run, or of several, each of which says so."""
+        if how["together"] == 1:
+            self._live, self._label = [job], job.label
+        elif self._how != how:
+            self._live = [job]
+        else:
+            self._live.append(job)
+        if self._task is not None:
+            self.bar.update(self._task, description=self._label)
+        if self._how != how and len(self.jobs) > 1:
+            one = "one after the other" + (f": {how['why']}" if how["why"] else "")
+            text = one if how["together"] == 1 else f"{how['together']} together, in one program ({how['engine']})"
+            self.console.print(f"{self.jobs[0].recipe.name}: {text}", markup=False, highlight=False, soft_wrap=True)
+        self._how = how
+
+    def report(self, job: Job, result: Result) -> None:
         self.console.print(
-            f"{self.job.label}: {_ending(result)} · {self.job.folder}", markup=False, highlight=False, soft_wrap=True
+            f"{job.label}: {_ending(result)} · {job.folder}", markup=False, highlight=False, soft_wrap=True
         )
-        if self._estimated and result["status"] == "finished":
-            what = " and ".join(_criticised(self.job.recipe))
+        if self._estimated and result["status"] == "finished" and job is self.jobs[-1]:
+            what = " and ".join(_criticised(job.recipe))
             self.console.print(
                 f"The estimate is of {what}, by this run's own critic on training batches: always a little behind the "
-                f"generator. Fresh critics on held-out data: ganzoo measure {self.job.folder}",
+                f"generator. Fresh critics on held-out data: ganzoo measure {job.folder}",
                 style="dim",
                 markup=False,
                 highlight=False,
@@ -156,7 +179,7 @@ class BenchProgress:
         self.console = Console(stderr=True, quiet=quiet)
         self.bar = _progress(self.console)
         self._all: TaskID | None = None
-        self._tasks: dict[Job, TaskID] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> BenchProgress:
         self.bar.start()
@@ -176,16 +199,16 @@ class BenchProgress:
     def listen(self, job: Job, record: Mapping[str, Any]) -> None:
         if "warning" in record:
             self.console.print(f"warning: {job.label}: {record['warning']}", style="yellow", markup=False)
-        if job not in self._tasks:
-            self._tasks[job] = self.bar.add_task(job.label, total=job.recipe.steps)
-        self.bar.update(self._tasks[job], completed=record.get("step", 0))
+        if job.recipe.name not in self._tasks:
+            self._tasks[job.recipe.name] = self.bar.add_task(job.recipe.name, total=job.recipe.steps)
+        self.bar.update(self._tasks[job.recipe.name], completed=record.get("step", 0))
 
     def ended(self, job: Job, result: Result) -> None:
         self.done += 1
         if self._all is not None:
             self.bar.update(self._all, completed=self.done)
-        if job in self._tasks:
-            self.bar.remove_task(self._tasks.pop(job))
+        if job.recipe.name in self._tasks:
+            self.bar.remove_task(self._tasks.pop(job.recipe.name))
         bad = result["status"] != "finished"
         if bad or not self.console.is_terminal:
             line = f"[{self.done}/{self.total}] {job.label}: {_ending(result)}"

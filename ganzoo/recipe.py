@@ -35,6 +35,18 @@ BUDGET: Final = (
     Option("evaluations", int, low=1, high=10**6, help="how often validation looks for the best snapshot"),
 )
 
+#: What makes a run cheaper and its result another: never on unless asked for, and written down where it is.
+SHORTCUTS: Final = (
+    Option(
+        "precision",
+        str,
+        "float32",
+        choices=("float32", "tf32", "bfloat16"),
+        help="of networks; losses and penalties keep float32",
+    ),
+    Option("shared_noise", bool, False, help="a turn starts from the noise of the turn before it"),
+)
+
 #: The budget said in another way: real samples seen by the first turn, which is the discriminator's where there is one.
 IMAGES: Final = Option(
     "images", int, low=1, high=10**13, help="instead of steps: real samples that the first turn sees"
@@ -77,6 +89,8 @@ class Recipe:
     ema: float
     evaluations: int
     simultaneous: bool = False
+    precision: str = "float32"
+    shared_noise: bool = False
     overridden: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False, repr=False)
 
     @property
@@ -110,6 +124,8 @@ class Recipe:
             "turns": [_turn_json(turn) for turn in self.turns],
             **{option.name: getattr(self, option.name) for option in BUDGET},
             "simultaneous": self.simultaneous,
+            # What is as it always was is not said, so that old definitions keep their names.
+            **{o.name: getattr(self, o.name) for o in SHORTCUTS if getattr(self, o.name) != o.default},
         }
 
     @classmethod
@@ -126,6 +142,7 @@ class Recipe:
             budget = {option.name: option.parse(data[option.name], where) for option in BUDGET}
             dataset = _part(data["dataset"], ("dataset",))
             simultaneous = Option("simultaneous", bool).parse(data["simultaneous"], where)
+            budget |= {option.name: option.parse(data.get(option.name, option.default), where) for option in SHORTCUTS}
             return cls(_parse_name(data["name"]), dataset, players, turns, simultaneous=simultaneous, **budget)
         except (KeyError, TypeError, AttributeError) as error:
             raise OptionError(f"this recipe is not well formed: {type(error).__name__}: {error}") from None
@@ -237,6 +254,7 @@ def create_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Reci
     _known_parts(method_entry, method, parts)
     dataset = Part("dataset", registry().name(dataset_entry), parts.pop("dataset", {})).resolved()
     values = {option.name: budget.get(option.name, getattr(method, option.name)) for option in BUDGET}
+    values |= {option.name: budget.get(option.name, option.default) for option in SHORTCUTS}
     if images := budget.get("images"):
         values["steps"] = math.ceil(images / (values["batch_size"] * method.turns[0].repeats))
     return Recipe(
@@ -301,7 +319,7 @@ def _sort(method: Entry, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict
     """Overrides by whom they concern: the method, the budget, the parts (where ``""`` replaces the part itself)."""
     if "images" in given and "steps" in given:
         raise OptionError("steps and images both say how long to train: give one of them")
-    budget_options = {option.name: option for option in (*BUDGET, IMAGES)}
+    budget_options = {option.name: option for option in (*BUDGET, *SHORTCUTS, IMAGES)}
     declared = {option.name: option for option in method.options}
     own: dict[str, Any] = {}
     budget: dict[str, Any] = {}
@@ -325,7 +343,7 @@ def _sort(method: Entry, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict
 def _known_parts(entry: Entry, method: Method, parts: Mapping[str, Mapping[str, Any]]) -> None:
     for owner, options in parts.items():
         if owner not in (*method.players, "dataset") or (owner == "dataset" and "" in options):
-            known = [*(o.name for o in (*entry.options, *BUDGET, IMAGES)), *method.players]
+            known = [*(o.name for o in (*entry.options, *BUDGET, *SHORTCUTS, IMAGES)), *method.players]
             known += [f"{player}.OPTION" for player in method.players] + ["dataset.OPTION"]
             wanted = owner if "" in options else f"{owner}.{next(iter(options))}"
             near = suggest(wanted, known)

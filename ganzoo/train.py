@@ -1,4 +1,4 @@
-"""One run: a recipe and a seed in a folder, with its log, its checkpoints and its pictures.
+"""A run: a recipe and a seed in a folder, with its log, its checkpoints and its pictures. Several are trained together.
 
 A run that is killed at any moment and resumed ends, on the CPU, with the same bits as one that was not.
 """
@@ -11,21 +11,22 @@ import math
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganzoo import checkpoint, pictures
 from ganzoo.dataset import Dataset
 from ganzoo.device import pick_device
-from ganzoo.engine.eager import Eager
-from ganzoo.errors import OptionError
+from ganzoo.engine import AUTO, SINGLE, Choice, choose, make
+from ganzoo.engine.base import Engine
+from ganzoo.errors import GanzooError, OptionError
 from ganzoo.evaluate import sample, validation
 from ganzoo.files import finite
 from ganzoo.folder import claim, locked
@@ -45,7 +46,8 @@ MOST_STEPS: Final = 50
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: ``step`` is the last one whose state is kept; ``seconds`` counts every attempt's own time."""
+    """How a run ended: ``step`` is the last one whose state is kept; ``seconds`` counts every attempt's own time, and
+    of a stack's time its share."""
 
     status: Status
     step: int
@@ -71,6 +73,8 @@ class Run:
         patience: seconds to wait for another process that works in the folder.
     """
 
+    engine: Engine
+
     def __init__(
         self,
         recipe: Recipe,
@@ -88,94 +92,41 @@ class Run:
         self.dataset: Dataset = recipe.dataset.build()
         self.log_every = min(MOST_STEPS, max(1, recipe.steps // LINES))
         self.evaluate_every = math.ceil(recipe.steps / recipe.evaluations)
-        self._stop = False
+        self.step = 0
+        self.best_step: int | None = None
+        self.best_validation: float | None = None
+        self.diverged_at: int | None = None
+        self.best: dict[str, Tensor] = {}
+        self._log_length, self.seconds_before, self._saved_step = 0, 0.0, 0
 
-    def train(self, *, resume: bool = False, listen: Listener = lambda record: None) -> Outcome:
+    def train(self, *, resume: bool = False, listen: Listener = lambda record: None, engine: str = AUTO) -> Outcome:
         """Train to the end, to divergence or to an interruption (Ctrl-C), and keep a checkpoint in every case.
 
         Args:
             resume: go on from the newest whole checkpoint; without it a folder that holds a run is refused.
             listen: called with every record of the log.
+            engine: ``auto``, ``stack`` or ``single``.
 
         Raises:
             LockedError: another process works in the folder.
             RunError: the folder holds another run, or a run and ``resume`` is not set.
         """
-        with locked(self.folder, self.patience), self._interruptible(), _own_randomness(self.device):
-            claim(self.folder, self.recipe, self.seed, resume=resume)
-            self._begin()
-            if resume and (found := checkpoint.load(self.folder / "checkpoints")):
-                for message in found.damaged:
-                    listen({"warning": f"damaged checkpoint passed over: {message}; going on from step {found.step}"})
-                self._restore(found)
-            self._truncate_log()
-            host().announce("ganzoo_started", recipe=self.recipe, seed=self.seed, folder=self.folder)
-            status = self._loop(listen)
-            host().announce("ganzoo_finished", recipe=self.recipe, seed=self.seed, folder=self.folder, status=status)
-            return self._outcome(status)
+        ((_, outcome),) = together([self], resume=resume, listen=lambda run, record: listen(record), engine=engine)
+        return outcome
 
     def generator(self, which: Literal["last", "best"] = "last") -> Generator:
         """The averaged generator of the last step, or of the best one by validation."""
-        generator = self.engine.ema[self.recipe.model]
+        generator = self.engine.generator(self._index)
         if which == "best" and self.best:
             generator = copy.deepcopy(generator)
             generator.load_state_dict(self.best)
         return generator
 
-    # The loop ---------------------------------------------------------------------------------------------------------
+    def network(self, player: str) -> nn.Module:
+        """A player's network as it is now, not averaged."""
+        return self.engine.network(self._index, player)
 
-    def _loop(self, listen: Listener) -> Status:
-        steps = self.recipe.steps
-        pending: list[dict[str, Tensor]] = []
-        if self.step == 0:
-            self._save()  # a run that diverges at once must have something to go back to
-        while self.step < steps and self.diverged_at is None:
-            self._draw_if_due()
-            due = any((self.step + 1) % every == 0 for every in (self.log_every, self.evaluate_every, steps))
-            pending.append(self.engine.step(self.step, observe=due))
-            self.step += 1
-            if not due:
-                continue
-            record = self._record(pending)
-            pending = []
-            if self.diverged_at is None and (self.step % self.evaluate_every == 0 or self.step == steps):
-                self._validate(record)
-            if self.diverged_at is None:
-                self._log(record, listen)
-                if self._stop or self.step == steps or time.monotonic() - self._saved_at >= self.checkpoint_seconds:
-                    self._save()
-                if self._stop and self.step < steps:
-                    return "interrupted"
-        if self.diverged_at is not None:
-            self._log({"step": self.step, "diverged_at": self.diverged_at}, listen)
-            return "diverged"
-        self._draw_if_due()
-        return "finished"
-
-    def _record(self, pending: list[dict[str, Tensor]]) -> dict[str, Any]:
-        """The means since the last record, read from the device in one go; notes a divergence and its step."""
-        # A lazy term is not there at every step; what is observed besides belongs to no player, and is no loss.
-        names = list(dict.fromkeys(name for row in pending for name in row if "/" in name))
-        absent = torch.zeros((), device=self.device)
-        table = torch.stack([torch.stack([row.get(name, absent).float() for name in names]) for row in pending]).cpu()
-        there = torch.tensor([[name in row for name in names] for row in pending])
-        bad = (~table.isfinite()).any(1)
-        if bad.any() or not self.engine.finite():
-            first = int(bad.int().argmax()) if bad.any() else len(pending) - 1
-            self.diverged_at = self.step - len(pending) + first + 1
-        means = dict(zip(names, (table.sum(0) / there.sum(0)).tolist(), strict=True))
-        extra = {name: float(value) for name, value in pending[-1].items() if name not in means}
-        seconds = self._seconds()
-        return {
-            "step": self.step,
-            "steps": self.recipe.steps,
-            "losses": means,
-            **({"observed": extra} if extra else {}),
-            "seconds": round(seconds, 3),
-            "steps_per_second": round(self._rate(), 1),
-        }
-
-    def _validate(self, record: dict[str, Any]) -> None:
+    def validate(self, record: dict[str, Any]) -> None:
         generator = self.generator()
         value = validation(generator, self.dataset, self.seed)
         record["validation"] = value
@@ -183,14 +134,14 @@ class Run:
             self.best_step, self.best_validation = self.step, value
             self.best = {key: tensor.detach().clone() for key, tensor in generator.state_dict().items()}
 
-    def _log(self, record: dict[str, Any], listen: Listener) -> None:
+    def log(self, record: dict[str, Any], listen: Listener) -> None:
         record = finite(record)
         with self._log_path.open("a") as file:
             file.write(json.dumps(record) + "\n")
         host().announce("ganzoo_logged", recipe=self.recipe, seed=self.seed, record=record)
         listen(record)
 
-    def _draw_if_due(self) -> None:
+    def draw_if_due(self) -> None:
         """Pictures at the start, in the middle and at the end. Drawing has a random stream of its own."""
         if not self.draw or self.step not in (0, self.recipe.steps // 2, self.recipe.steps):
             return
@@ -201,17 +152,28 @@ class Run:
 
     # State ------------------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        for source in (random.seed, lambda seed: np.random.seed(seed % 2**32)):  # for parts that use them
-            source(derive(self.seed, "global"))
-        self.engine = Eager(self.recipe, self.dataset.part("train"), self.seed, self.device)
-        self.step, self.best_step, self.best_validation, self.diverged_at = 0, None, None, None
-        self.best: dict[str, Tensor] = {}
-        self._log_length, self._seconds_before, self._saved_step = 0, 0.0, 0
-        self._started = self._saved_at = time.monotonic()
+    def found(self, resume: bool, listen: Callable[[Run, Mapping[str, Any]], None]) -> checkpoint.Checkpoint | None:
+        """The checkpoint to go on from."""
+        found = checkpoint.load(self.folder / "checkpoints") if resume else None
+        for message in found.damaged if found else ():
+            listen(self, {"warning": f"damaged checkpoint passed over: {message}; going on from step {found.step}"})  # pyright: ignore[reportOptionalMemberAccess]
+        if found and found.meta["device"] != self.device.type:
+            raise OptionError(
+                f"{self.folder} was trained on {found.meta['device']}, whose random state means nothing to "
+                f"{self.device.type}: go on with --device {found.meta['device']}, or choose another folder with --out"
+            )
+        return found
 
-    def _save(self) -> None:
-        tensors = {**self.engine.tensors(), **{f"best.{name}": tensor for name, tensor in self.best.items()}}
+    def attach(self, engine: Engine, found: checkpoint.Checkpoint | None) -> None:
+        """Become one of the runs of an engine, where the checkpoint says or at the beginning."""
+        self.engine, self._index = engine, engine.seeds.index(self.seed)
+        if found is not None:
+            self._restore(found)
+        self._truncate_log()
+
+    def save(self, seconds: float) -> None:
+        state = self.engine.tensors(self._index, self.step)
+        tensors = {**state, **{f"best.{name}": tensor for name, tensor in self.best.items()}}
         kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
         version, internal, gauss_next = random.getstate()
         tensors["rng.numpy"] = torch.from_numpy(np.asarray(keys).astype(np.int64))
@@ -220,29 +182,28 @@ class Run:
             "recipe": self.recipe.digest,
             "seed": self.seed,
             "device": self.device.type,
-            "consumed": self.engine.sampler.consumed,
+            "engine": self.engine.name,
             "best_step": self.best_step,
             "best_validation": self.best_validation,
             "log_length": self._log_path.stat().st_size,
-            "seconds": self._seconds(),
+            "seconds": seconds,
             "numpy": [kind, position, has_gauss, gauss],
             "python": [version, gauss_next],
         }
         checkpoint.save(self.folder / "checkpoints", self.step, tensors, meta)
-        self._saved_at, self._saved_step = time.monotonic(), self.step
+        self._saved_step = self.step
+
+    def freeze(self) -> None:
+        """It diverged: it goes back to what was saved of it, and the others of its engine go on."""
+        if (found := checkpoint.load(self.folder / "checkpoints")) is not None:
+            self.engine.freeze(self._index, found.step, found.tensors)
 
     def _restore(self, found: checkpoint.Checkpoint) -> None:
         meta, tensors = found.meta, found.tensors
-        if meta["device"] != self.device.type:
-            raise OptionError(
-                f"{self.folder} was trained on {meta['device']}, whose random state means nothing to "
-                f"{self.device.type}: go on with --device {meta['device']}, or choose another folder with --out"
-            )
-        self.engine.load(tensors)
-        self.engine.sampler.consumed = meta["consumed"]
+        self.engine.load(self._index, found.step, tensors)
         self.step, self.best_step, self.best_validation = found.step, meta["best_step"], meta["best_validation"]
         self.best = {k.removeprefix("best."): v.to(self.device) for k, v in tensors.items() if k.startswith("best.")}
-        self._log_length, self._seconds_before, self._saved_step = meta["log_length"], meta["seconds"], found.step
+        self._log_length, self.seconds_before, self._saved_step = meta["log_length"], meta["seconds"], found.step
         kind, position, has_gauss, gauss = meta["numpy"]
         np.random.set_state((kind, tensors["rng.numpy"].numpy().astype(np.uint32), position, has_gauss, gauss))
         random.setstate((meta["python"][0], tuple(tensors["rng.python"].tolist()), meta["python"][1]))
@@ -258,6 +219,196 @@ class Run:
         self._log_path.touch()
         with self._log_path.open("r+b") as file:
             file.truncate(min(self._log_length, self._log_path.stat().st_size))
+
+    def outcome(self, status: Status, seconds: float) -> Outcome:
+        return Outcome(
+            status,
+            self._saved_step,
+            self.recipe.steps,
+            round(seconds, 3),
+            round(self.step / max(1e-9, seconds), 1),
+            self.best_step,
+            self.best_validation,
+            self.diverged_at,
+        )
+
+
+# The loop -------------------------------------------------------------------------------------------------------------
+
+
+def together(
+    runs: Sequence[Run],
+    *,
+    resume: bool = False,
+    listen: Callable[[Run, Mapping[str, Any]], None] = lambda run, record: None,
+    engine: str = AUTO,
+    refused: Callable[[Run, GanzooError], None] | None = None,
+) -> Iterator[tuple[Run, Outcome]]:
+    """Train runs of one recipe, as few programs as that takes, and yield each as it is over, its engine still there.
+
+    Runs that go on do so with the engine that they began with; those that are not at the same step do so one program
+    after the other. Arguments and errors are those of `Run.train`; with ``refused``, a run that cannot begin is left
+    out, and it hears why.
+    """
+    with ExitStack() as stack:
+        found: dict[Run, checkpoint.Checkpoint | None] = {}
+        for run in runs:
+            try:
+                stack.enter_context(locked(run.folder, run.patience))
+                claim(run.folder, run.recipe, run.seed, resume=resume)
+                found[run] = run.found(resume, listen)
+            except GanzooError as error:
+                if refused is None:
+                    raise
+                refused(run, error)
+        for choice, program, at in list(_programs(found, engine)):
+            yield from _Program(choice, program, at, listen).outcomes()
+
+
+def _programs(
+    found: Mapping[Run, checkpoint.Checkpoint | None], asked: str
+) -> Iterator[tuple[Choice, list[Run], list[checkpoint.Checkpoint | None]]]:
+    """Which runs take their steps together, by which engine, from which checkpoints."""
+    first = min((each.step for each in found.values() if each), default=0)
+    groups: dict[tuple[int, str], dict[Run, checkpoint.Checkpoint | None]] = {}
+    for run, each in found.items():
+        if each and each.step > first:  # one of several that were killed while they were saved, one by one
+            each = checkpoint.load(run.folder / "checkpoints", first) or each
+        key = (each.step, str(each.meta.get("engine", SINGLE))) if each else (0, "")
+        groups.setdefault(key, {})[run] = each
+    for (_, name), group in groups.items():
+        members = list(group)
+        choice = Choice(name) if name else _chosen(members, asked)
+        for part in [[run] for run in members] if choice.name == SINGLE else [members]:
+            yield choice, part, [group[run] for run in part]
+
+
+def _chosen(runs: list[Run], asked: str) -> Choice:
+    run = runs[0]
+    return choose(run.recipe, run.dataset.part("train"), len(runs), run.device, asked)
+
+
+@final
+class _Program:
+    """Runs that take their steps together."""
+
+    def __init__(
+        self,
+        choice: Choice,
+        runs: list[Run],
+        found: list[checkpoint.Checkpoint | None],
+        listen: Callable[[Run, Mapping[str, Any]], None],
+    ) -> None:
+        self.choice, self.runs, self.found, self.listen = choice, runs, found, listen
+        self.recipe, self.device = runs[0].recipe, runs[0].device
+        self.log_every, self.evaluate_every = runs[0].log_every, runs[0].evaluate_every
+        self._stop = False
+
+    def outcomes(self) -> Iterator[tuple[Run, Outcome]]:
+        with self._interruptible(), _own_randomness(self.device):
+            self._begin()
+            how = {"engine": self.engine.name, "together": len(self.runs), "why": self.choice.why}
+            for run in self.runs:
+                self.listen(run, how)
+                host().announce("ganzoo_started", recipe=run.recipe, seed=run.seed, folder=run.folder)
+            interrupted = self._loop()
+            seconds = self._seconds() / len(self.runs)
+        for run in self.runs:
+            status: Status = "diverged" if run.diverged_at is not None else "finished"
+            status = "interrupted" if interrupted and status == "finished" else status
+            host().announce("ganzoo_finished", recipe=run.recipe, seed=run.seed, folder=run.folder, status=status)
+            yield run, run.outcome(status, seconds)
+
+    def _begin(self) -> None:
+        for source in (random.seed, lambda seed: np.random.seed(seed % 2**32)):  # for parts that use them
+            source(derive(self.runs[0].seed, "global"))
+        train = self.runs[0].dataset.part("train")
+        self.engine = make(self.choice, self.recipe, train, [run.seed for run in self.runs], self.device)
+        for run, found in zip(self.runs, self.found, strict=True):
+            run.attach(self.engine, found)
+        self.step, self._before = self.runs[0].step, max(run.seconds_before for run in self.runs)
+        self._started = self._saved_at = time.monotonic()
+
+    @property
+    def _live(self) -> list[Run]:
+        return [run for run in self.runs if run.diverged_at is None]
+
+    def _loop(self) -> bool:
+        """Whether it was interrupted."""
+        steps = self.recipe.steps
+        pending: list[dict[str, Tensor]] = []
+        if self.step == 0:
+            self._save()  # a run that diverges at once must have something to go back to
+        while self.step < steps and self._live:
+            for run in self._live:
+                run.draw_if_due()
+            due = any((self.step + 1) % every == 0 for every in (self.log_every, self.evaluate_every, steps))
+            pending.append(self.engine.step(self.step, observe=due))
+            self.step += 1
+            if due:
+                self._record(pending)
+                pending = []
+                if self._stop or self.step == steps or time.monotonic() - self._saved_at >= self._save_every:
+                    self._save()
+                if self._stop and self.step < steps:
+                    return True
+        for run in self._live:
+            run.draw_if_due()
+        return False
+
+    @property
+    def _save_every(self) -> float:
+        return min(run.checkpoint_seconds for run in self.runs)
+
+    def _save(self) -> None:
+        for run in self._live:
+            run.step = self.step
+            run.save(self._seconds())
+        self._saved_at = time.monotonic()
+
+    def _record(self, pending: list[dict[str, Tensor]]) -> None:
+        """The means since the last record, read from the device in one go; notes divergences and their steps."""
+        # A lazy term is not there at every step; what is observed besides belongs to no player, and is no loss.
+        names = list(dict.fromkeys(name for row in pending for name in row if "/" in name))
+        absent = torch.zeros(len(self.runs), device=self.device)
+        rows = [torch.stack([row.get(name, absent).float().expand_as(absent) for name in names]) for row in pending]
+        table = torch.stack(rows).cpu()  # (steps, names, runs)
+        there = torch.tensor([[name in row for name in names] for row in pending])
+        means = (table.sum(0) / there.sum(0)[:, None]).T.tolist()
+        extra = {name: value.float().expand_as(absent).tolist() for name, value in pending[-1].items()}
+        for note in self.engine.take_notes():
+            self.listen(self.runs[0], {"warning": note})
+        whole = self.engine.finite()
+        seconds = self._seconds()
+        for index, run in enumerate(self.runs):
+            if run.diverged_at is not None:
+                continue
+            run.step = self.step
+            bad = (~table[:, :, index].isfinite()).any(1)
+            if bad.any() or not whole[index]:
+                first = int(bad.int().argmax()) if bad.any() else len(pending) - 1
+                run.diverged_at = self.step - len(pending) + first + 1
+            observed = {name: values[index] for name, values in extra.items() if name not in names}
+            record = {
+                "step": self.step,
+                "steps": self.recipe.steps,
+                "losses": dict(zip(names, means[index], strict=True)),
+                **({"observed": observed} if observed else {}),
+                "seconds": round(seconds, 3),
+                "steps_per_second": round(self.step / max(1e-9, seconds), 1),
+            }
+            self._tell(run, record)
+
+    def _tell(self, run: Run, record: dict[str, Any]) -> None:
+        listen = lambda record: self.listen(run, record)  # noqa: E731
+        if run.diverged_at is not None:
+            run.log({"step": self.step, "diverged_at": run.diverged_at}, listen)
+            if len(self.runs) > 1:
+                run.freeze()
+            return
+        if self.step % self.evaluate_every == 0 or self.step == self.recipe.steps:
+            run.validate(record)
+        run.log(record, listen)
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -280,22 +431,7 @@ class Run:
                 signal.signal(number, handler)
 
     def _seconds(self) -> float:
-        return self._seconds_before + time.monotonic() - self._started
-
-    def _rate(self) -> float:
-        return self.step / max(1e-9, self._seconds())
-
-    def _outcome(self, status: Status) -> Outcome:
-        return Outcome(
-            status,
-            self._saved_step,
-            self.recipe.steps,
-            round(self._seconds(), 3),
-            round(self._rate(), 1),
-            self.best_step,
-            self.best_validation,
-            self.diverged_at,
-        )
+        return self._before + time.monotonic() - self._started
 
 
 @contextmanager

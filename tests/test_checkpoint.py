@@ -202,7 +202,7 @@ def test_hostile_json_is_named_and_passed_over(folder, text):
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 2},
+        {"format": checkpoint.FORMAT + 1},
         {"format": None},
         {"tensors": None},
         {"tensors": ["x"]},

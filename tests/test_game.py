@@ -182,7 +182,7 @@ def test_a_discriminator_is_prepared_once_before_each_of_its_rounds_and_in_no_ot
     for step in range(3):
         made.step(step)
     discriminator = made.networks["discriminator"]
-    assert discriminator.happened == ("pjj" * k + "j") * 3
+    assert discriminator.happened == ("pj" * k + "j") * 3  # real and generated samples are judged in one go
     assert float(discriminator.prepared) == 3 * k
 
 

@@ -166,7 +166,7 @@ def test_a_run_that_diverges_says_so_and_at_which_step(diverged):
     by_hand = engine(what)
     for step in range(40):
         seen = by_hand.step(step)
-        if not by_hand.finite() or not all(bool(value.isfinite()) for value in seen.values()):
+        if not all(by_hand.finite()) or not all(bool(value.isfinite()) for value in seen.values()):
             break
     assert result["diverged_at"] == step + 1
     assert log(folder)[-1] == {"step": step + 1, "diverged_at": step + 1}
@@ -251,10 +251,16 @@ class Spy:
     def __init__(self, losses: Any, player: str, made: Eager, seen: list[tuple[str, set[str]]]) -> None:
         self.losses, self.player, self.made, self.seen = losses, player, made, seen
 
-    def __call__(self, round: Any) -> Any:
+    def __call__(self, round: Any, *how: Any) -> Any:
         asking = {n for n, net in self.made.networks.items() if any(p.requires_grad for p in net.parameters())}
         self.seen.append((self.player, asking))
-        return self.losses(round)
+        return self.losses(round, *how)
+
+    def due(self, step: int) -> Any:
+        return self.losses.due(step)
+
+    def strengths(self, step: int, steps: int) -> Any:
+        return self.losses.strengths(step, steps)
 
     def __iter__(self) -> Any:
         return iter(self.losses)
@@ -292,10 +298,10 @@ def test_schedules_of_weights_are_applied():
         data["players"]["generator"]["schedule"] = None
 
     made = engine(changed(recipe("mle-gaussian.mixture-1d", steps=4, optimizer="sgd", optimizer__lr=0.1), fading))
-    batches = engine(recipe("mle-gaussian.mixture-1d")).sampler
+    batches = engine(recipe("mle-gaussian.mixture-1d")).stream.sampler
     for step, factor in enumerate((1, 0.75, 0.5, 0.25)):
         before = copy.deepcopy(made.networks["generator"]).requires_grad_(True)
-        (-before.log_prob(batches.next().x).mean()).backward()
+        (-before.log_prob(batches.next(made.recipe.batch_size).x).mean()).backward()
         made.step(step)
         moved = dict(made.networks["generator"].named_parameters())
         for name, parameter in before.named_parameters():
@@ -306,7 +312,7 @@ def test_each_stream_of_randomness_is_its_own():
     """A wider discriminator changes neither the generator's first weights nor the order of the data."""
     narrow, wide = engine(recipe(steps=1)), engine(recipe(steps=1, discriminator__hidden=64))
     assert equal(narrow.networks["generator"], wide.networks["generator"])
-    assert torch.equal(narrow.sampler.next().x, wide.sampler.next().x)
+    assert torch.equal(narrow.stream.sampler.next(8).x, wide.stream.sampler.next(8).x)
 
 
 # The order of the data
@@ -314,8 +320,8 @@ def test_each_stream_of_randomness_is_its_own():
 
 @pytest.mark.parametrize(("n", "batch"), [(10, 3), (10, 10), (7, 20), (1, 4), (12, 4)])
 def test_every_epoch_is_a_permutation(n, batch):
-    sampler = Sampler(Batch(torch.arange(n)[:, None]), batch, seed=3)
-    batches = [sampler.next().x.flatten() for _ in range(math.ceil(5 * n / batch))]
+    sampler = Sampler(Batch(torch.arange(n)[:, None]), seed=3)
+    batches = [sampler.next(batch).x.flatten() for _ in range(math.ceil(5 * n / batch))]
     assert all(len(each) == batch for each in batches)
     row = torch.cat(batches)
     epochs = [row[start : start + n].tolist() for start in range(0, 5 * n, n)]
@@ -326,16 +332,16 @@ def test_every_epoch_is_a_permutation(n, batch):
 
 def test_the_position_is_the_whole_state_of_the_order():
     data = Batch(torch.arange(11)[:, None], torch.arange(11))
-    sampler = Sampler(data, 4, seed=0)
+    sampler = Sampler(data, seed=0)
     for _ in range(7):
-        fresh = Sampler(data, 4, seed=0)
+        fresh = Sampler(data, seed=0)
         fresh.consumed = sampler.consumed
-        a, b = sampler.next(), fresh.next()
+        a, b = sampler.next(4), fresh.next(4)
         assert torch.equal(a.x, b.x)
         assert a.label is not None
         assert torch.equal(a.label, a.x[:, 0]), "a label went with another sample"
-    assert Counter(Sampler(data, 11, seed=1).next().x.flatten().tolist()) == Counter(range(11))
-    assert not torch.equal(Sampler(data, 11, seed=1).next().x, Sampler(data, 11, seed=0).next().x)
+    assert Counter(Sampler(data, seed=1).next(11).x.flatten().tolist()) == Counter(range(11))
+    assert not torch.equal(Sampler(data, seed=1).next(11).x, Sampler(data, seed=0).next(11).x)
 
 
 # Folders and devices

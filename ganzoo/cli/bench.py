@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganzoo.cli.hub import heard, print_comparison, published
-from ganzoo.cli.shared import DEVICES
+from ganzoo.cli.shared import DEVICES, option_engine
 
 if TYPE_CHECKING:
     from ganzoo.bench import Plan
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(1, 1024), help="Runs at a time [default: one for each core].")
 @click.option("--executor", default="local", show_default=True, help="Where runs are carried out.")
 @click.option("--device", default="auto", show_default=True, type=DEVICES)
+@option_engine
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to work in [default: bench/SUITE].")
 @click.option(
     "--measure",
@@ -47,6 +48,7 @@ def bench(
     jobs: int | None,
     executor: str,
     device: str,
+    engine: str,
     out: Path | None,
     measure: bool,
     source: str | None,
@@ -89,6 +91,7 @@ def bench(
                 folder,
                 where,
                 device=device,
+                engine=engine,
                 workers=workers,
                 listen=progress.listen,
                 ended=progress.ended,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from ganzoo.cli.hub import heard
-from ganzoo.cli.shared import DEVICES, option_o, quoted, recipe_of
+from ganzoo.cli.shared import DEVICES, option_engine, option_o, quoted, recipe_of
 
 if TYPE_CHECKING:
     from ganzoo.executor import Result
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 10_000), help="Train seeds 0 to N−1.")
 @click.option("--steps", type=click.IntRange(1), help="Passes over all turns [default: the recipe's].")
 @click.option("--device", default="auto", show_default=True, type=DEVICES)
+@option_engine
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to work in [default: runs/NAME].")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in the folder.")
 @click.option(
@@ -31,6 +32,7 @@ def train(
     seeds: int,
     steps: int | None,
     device: str,
+    engine: str,
     out: Path | None,
     resume: bool,
     checkpoint_seconds: float,
@@ -42,27 +44,30 @@ def train(
     """
     import torch
 
-    from ganzoo.executor import Job, carry_out
+    from ganzoo.executor import Job, carry_out, shares
     from ganzoo.progress import TrainProgress, print_scores
 
     torch.set_num_threads(1)  # small networks lose time to more; what does not fit this is for a GPU
     extra = (f"steps={steps}",) if steps is not None else ()
     recipe = recipe_of(name, (*options, *extra))
     folder = out or Path("runs") / recipe.name
+    jobs = [
+        Job(recipe, seed, folder / f"seed-{seed}", device, checkpoint_seconds=checkpoint_seconds, engine=engine)
+        for seed in range(seeds)
+    ]
     results: list[Result] = []
-    for seed in range(seeds):
-        job = Job(recipe, seed, folder / f"seed-{seed}", device, checkpoint_seconds=checkpoint_seconds)
+    for share in shares(jobs):
         try:
-            with TrainProgress(job) as progress:
-                result = carry_out(job, progress.listen, resume=resume)
+            with TrainProgress(share) as progress:
+                for job, result in carry_out(share, progress.listen, resume=resume):
+                    progress.report(job, result)
+                    results.append(result)
         except KeyboardInterrupt:  # the second one, or one after the last step
             _stop_here()
-        progress.report(result)
-        if result["status"] == "interrupted":
+        if any(result["status"] == "interrupted" for result in results):
             _stop_here()
-        results.append(result)
     print_scores(recipe, results)
-    if any(result["status"] == "diverged" for result in results):
+    if any(result["status"] != "finished" for result in results):
         raise SystemExit(1)
 
 

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 DEVICES = click.Choice(["auto", "cpu", "cuda", "mps"])
 
 
+def option_engine(command: Callable[..., Any]) -> Callable[..., Any]:
+    text = (
+        "How seeds are trained: stack trains all of a recipe as one program, single one after the other; auto stacks "
+        "several seeds where that is faster."
+    )
+    choices = click.Choice(["auto", "stack", "single"])
+    return click.option("--engine", default="auto", show_default=True, type=choices, help=text)(command)
+
+
 def option_o(command: Callable[..., Any]) -> Callable[..., Any]:
     text = (
         "Override an option, like divergence=js, generator.hidden=256, steps=500. May be repeated. "

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ganzoo.dataset import Batch
+from ganzoo.engine.base import Engine, decay, initialised, kept, labels, under, unkept
 from ganzoo.engine.functional import Functional
-from ganzoo.engine.sampler import Sampler
-from ganzoo.errors import PluginError
+from ganzoo.engine.rounds import lowered, opened, probe
+from ganzoo.engine.stream import Feed, Stream
 from ganzoo.game import Round, Turn
 from ganzoo.generator import Generator
 from ganzoo.part import build
@@ -21,9 +22,11 @@ from ganzoo.recipe import Recipe
 from ganzoo.seeds import derive
 from ganzoo.update import Optimizer, Schedule
 
+SINGLE: Final = "single"
+
 
 @final
-class Eager:
+class Eager(Engine):
     """The players of one run and how they move.
 
     Args:
@@ -34,19 +37,18 @@ class Eager:
     """
 
     def __init__(self, recipe: Recipe, train: Batch, seed: int, device: torch.device) -> None:
-        self.recipe, self.device = recipe, device
+        self.recipe, self.seeds, self.device = recipe, (seed,), device
         self.turns = [turn.built() for turn in recipe.turns]
         # Terms and layers may use torch's global random state: it belongs to the run, like every other stream.
         torch.manual_seed(derive(seed, "global"))
-        self.networks = {name: _initialised(recipe, name, seed) for name in recipe.players}
+        self.networks = {
+            name: _laid_out(initialised(recipe, name, seed, train.x).to(device)) for name in recipe.players
+        }
         self.generators = {n: g for n, g in self.networks.items() if isinstance(g, Generator)}
-        for name, generator in self.generators.items():
-            generator.initialise(train.x, torch.Generator().manual_seed(derive(seed, f"initialise {name}")))
-        for network in self.networks.values():
-            network.to(device)
         self.ema = {name: copy.deepcopy(g).eval().requires_grad_(False) for name, g in self.generators.items()}
-        self.sampler = Sampler(train.to(device), recipe.batch_size, derive(seed, "data"))
-        self.rng = torch.Generator(device).manual_seed(derive(seed, "noise"))
+        train = train.to(device)
+        self.stream = Stream(recipe, self.turns, self.generators, train, seed)
+        self._chunk: list[Feed] = []
         self._parameters: dict[str, list[Tensor]] = {
             name: [p for p in network.parameters() if p.requires_grad] for name, network in self.networks.items()
         }
@@ -66,24 +68,32 @@ class Eager:
             for n, average in self.ema.items()
             for pair in zip(average.buffers(), self.networks[n].buffers(), strict=True)
         ]
-        self._draws = [turn.draws() for turn in self.turns]
-        players = [turn.player for turn in self.turns]
-        self._names = [f"{p}-{players[:i].count(p) + 1}" if p in players[:i] else p for i, p in enumerate(players)]
+        self._labels = labels(self.turns)
+        self._lower = lowered(recipe, device)
+        trial = Stream(recipe, self.turns, self.generators, train, 0).chunk(0)
+        self._pairs = [
+            probe(turn, self.networks, {key: t[0] for key, t in feed.items()}).pairs
+            for turn, feed in zip(self.turns, trial, strict=True)
+        ]
         self._moving = ""
 
     def _optimizer(self, name: str) -> torch.optim.Optimizer:
         optimizer: Optimizer = self.recipe.players[name].optimizer.build()
         return optimizer.make(self._parameters[name])
 
-    def step(self, step: int, *, observe: bool = False) -> dict[str, Tensor]:
-        """One pass over all turns. Returns each term's value by ``player/term``, on the device, unread.
+    @property
+    def name(self) -> str:
+        return SINGLE
 
-        With ``observe``, what terms report besides (the estimate of a divergence, say) is among them.
-        """
+    def step(self, step: int, *, observe: bool = False) -> dict[str, Tensor]:
+        if not self._chunk or self.stream.begins(step):
+            self._chunk = self.stream.chunk(step)
         seen: dict[str, Tensor] = {}
         for index, turn in enumerate(self.turns):
-            for _ in range(turn.repeats):
-                seen.update(self._descend(index, step, observe))
+            for repeat in range(turn.repeats):
+                row = self.stream.row(index, step, repeat)
+                feed = {key: t[row] for key, t in self._chunk[index].items()}
+                seen.update(self._descend(index, feed, step, observe))
                 if not self.recipe.simultaneous:
                     self._update(turn, step)
         if self.recipe.simultaneous:
@@ -92,20 +102,16 @@ class Eager:
         self._average(step)
         return seen
 
-    def _descend(self, index: int, step: int, observe: bool) -> dict[str, Tensor]:
+    def _descend(self, index: int, feed: Feed, step: int, observe: bool) -> dict[str, Tensor]:
         """The gradient of a turn's losses in its player's parameters, left in their ``grad``."""
-        turn = self.turns[index]
-        real = self.sampler.next()
-        n = self.recipe.batch_size
-        sources = {name: g.source(n, self.rng, real) for name, g in self.generators.items()}
-        draws = {name: draw(real.x, self.rng) for name, draw in self._draws[index].items()}
+        turn, steps = self.turns[index], self.recipe.steps
         self._focus(turn.player)
         self._callable[turn.player].prepare()
-        with Round(self._callable, real, sources, draws, step, self.recipe.steps) as round:
-            loss, values = turn.losses(round)
-            seen = {f"{self._names[index]}/{label}": value.detach() for label, value in values.items()}
+        with opened(self._callable, feed, step, steps, self._pairs[index], self._lower) as round:
+            loss, values = turn.losses(round, turn.losses.due(step), turn.losses.strengths(step, steps))
+            seen = {f"{self._labels[index]}/{label}": value.detach() for label, value in values.items()}
             if observe:
-                seen.update(_observations(turn, round))
+                seen.update(observations(turn, round))
         for parameter in self._parameters[turn.player]:
             parameter.grad = None
         loss.backward()
@@ -132,74 +138,65 @@ class Eager:
                 turn.project(self._parameters[turn.player])
 
     def _average(self, step: int) -> None:
-        """Move the averages, faster in the first steps so that they forget the initial weights."""
-        decay = min(self.recipe.ema, (1 + step) / (10 + step))
-        average = get_ema_multi_avg_fn(decay)
-        for kept, current in self._averages:
-            average(kept, current, step)
+        average = get_ema_multi_avg_fn(decay(self.recipe, step))
+        for held, current in self._averages:
+            average(held, current, step)
         with torch.no_grad():
-            for kept, current in self._buffers:
-                kept.copy_(current)
+            for held, current in self._buffers:
+                held.copy_(current)
 
-    def finite(self) -> bool:
-        """Whether every parameter is. Waits for the device."""
+    def finite(self) -> list[bool]:
         with torch.no_grad():
-            return all(bool(p.isfinite().all()) for parameters in self._parameters.values() for p in parameters)
+            return [all(bool(p.isfinite().all()) for parameters in self._parameters.values() for p in parameters)]
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All state that is tensors, by name."""
+    def freeze(self, run: int, step: int, tensors: Mapping[str, Tensor]) -> None:
+        self.load(run, step, tensors)  # there are no others that would go on
+
+    def generator(self, run: int = 0) -> Generator:
+        return self.ema[self.recipe.model]
+
+    def network(self, run: int, player: str) -> nn.Module:
+        return self.networks[player]
+
+    def tensors(self, run: int, step: int) -> dict[str, Tensor]:
         state = {f"network.{n}.{k}": v for n, net in self.networks.items() for k, v in net.state_dict().items()}
         state |= {f"ema.{n}.{k}": v for n, net in self.ema.items() for k, v in net.state_dict().items()}
         for name, optimizer in self.optimizers.items():
             for index, slots in optimizer.state_dict()["state"].items():
                 state |= {
-                    f"optimizer.{name}.{index}.{slot}": _kept(name, v) for slot, v in slots.items() if v is not None
+                    f"optimizer.{name}.{index}.{slot}": kept(name, v) for slot, v in slots.items() if v is not None
                 }
-        state["rng.noise"] = self.rng.get_state()
+        state["rng.noise"] = self.stream.state(step)
         state["rng.global"] = torch.get_rng_state()
         if self.device.type == "cuda":
             state["rng.cuda"] = torch.cuda.get_rng_state(self.device)
         return state
 
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Become what `tensors` said."""
+    def load(self, run: int, step: int, tensors: Mapping[str, Tensor]) -> None:
         for group, networks in (("network", self.networks), ("ema", self.ema)):
             for name, network in networks.items():
-                network.load_state_dict(_under(tensors, f"{group}.{name}."))
+                network.load_state_dict(under(tensors, f"{group}.{name}."))
         for name, optimizer in self.optimizers.items():
             slots: dict[int, dict[str, Any]] = {}
-            for key, value in _under(tensors, f"optimizer.{name}.").items():
+            for key, value in under(tensors, f"optimizer.{name}.").items():
                 index, _, slot = key.partition(".")
-                number = value.dtype in (torch.int64, torch.float64) and value.ndim == 0
-                slots.setdefault(int(index), {})[slot] = value.item() if number else value
+                slots.setdefault(int(index), {})[slot] = unkept(value)
             optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
-        self.rng.set_state(tensors["rng.noise"])
+        self._chunk = []
+        self.stream.load(tensors["rng.noise"])
         torch.set_rng_state(tensors["rng.global"])
         if "rng.cuda" in tensors and self.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
 
 
-def _initialised(recipe: Recipe, player: str, seed: int) -> nn.Module:
-    """A network with its initial weights, made on the CPU: the same on every device, whatever the other players are."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, f"weights {player}"))
-        return recipe.players[player].network.build()
+def _laid_out(network: nn.Module) -> nn.Module:
+    """Convolutions are faster where the channels of a pixel lie together."""
+    images = any(parameter.ndim == 4 for parameter in network.parameters())
+    return network.to(memory_format=torch.channels_last) if images else network  # pyright: ignore[reportCallIssue]
 
 
-def _observations(turn: Turn, round: Round) -> dict[str, Tensor]:
+def observations(turn: Turn, round: Round) -> dict[str, Tensor]:
+    """What the terms report besides their values."""
     with torch.no_grad():
         reports = [weighted.term.observe(round) for weighted in turn.losses if hasattr(weighted.term, "observe")]
     return {name: value for report in reports for name, value in report.items()}
-
-
-def _kept(optimizer: str, value: Any) -> Tensor:
-    """Optimiser state as a checkpoint holds it: numbers are 0-dimensional in 64 bits, which torch's own never are."""
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, (int, float)):
-        return torch.tensor(value, dtype=torch.int64 if isinstance(value, int) else torch.float64)
-    raise PluginError(f"the optimizer of {optimizer} keeps a {type(value).__name__}, which no checkpoint can hold")
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -10,21 +10,21 @@ from ganzoo.seeds import derive
 
 
 class Sampler:
-    """An endless row of shuffled epochs, cut into batches. ``consumed`` is its whole state."""
+    """An endless row of shuffled epochs. ``consumed`` is its whole state."""
 
-    def __init__(self, data: Batch, batch_size: int, seed: int) -> None:
-        self.data, self.batch_size, self.seed = data, batch_size, seed
+    def __init__(self, data: Batch, seed: int) -> None:
+        self.data, self.seed = data, seed
         self.consumed = 0
         self._epoch, self._order = -1, torch.empty(0)
 
-    def next(self) -> Batch:
+    def next(self, n: int) -> Batch:
+        """The ``n`` samples that come now."""
         pieces: list[Tensor] = []
-        missing = self.batch_size
-        while missing:
+        while n:
             epoch, offset = divmod(self.consumed, len(self.data.x))
-            piece = self._shuffled(epoch)[offset : offset + missing]
+            piece = self._shuffled(epoch)[offset : offset + n]
             pieces.append(piece)
-            missing -= len(piece)
+            n -= len(piece)
             self.consumed += len(piece)
         return self.data.take(pieces[0] if len(pieces) == 1 else torch.cat(pieces))
 

@@ -82,7 +82,7 @@ def test_the_three_methods_train_the_same_network(flow):
 def test_the_hybrid_loss_is_the_weighted_sum(weight, saturating):
     made = engine("flow-gan.ring", weight=weight, saturating=saturating, **SMALL)
     generator, discriminator = made.networks["generator"], made.networks["discriminator"]
-    real, source = made.sampler.next(), generator.source(32, made.rng)
+    real, source = made.stream.sampler.next(made.recipe.batch_size), generator.source(32, made.stream.rng)
     networks = {name: Functional(network) for name, network in made.networks.items()}
     with Round(networks, real, {"generator": source}) as round:
         loss, seen = made.turns[1].losses(round)

@@ -1,0 +1,312 @@
+"""R seeds of one recipe as one program: parameters stacked, a turn vmapped, losses summed, one backward."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, cast, final
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from ganzoo.dataset import Batch
+from ganzoo.discriminator import Discriminator
+from ganzoo.engine.base import Engine, decay, initialised, kept, labels, under, unkept
+from ganzoo.engine.compiled import compiled
+from ganzoo.engine.eager import observations
+from ganzoo.engine.functional import Functional
+from ganzoo.engine.rounds import lowered, opened, probe
+from ganzoo.engine.stack import Stack
+from ganzoo.engine.stream import Feed, Stream
+from ganzoo.game import Turn
+from ganzoo.generator import Generator
+from ganzoo.part import build
+from ganzoo.recipe import Recipe
+from ganzoo.update import Optimizer, Schedule
+
+STACK: Final = "stack"
+COMPILED: Final = "compiled stack"
+
+#: ``(parameters (R, P) by player, buffers by player, feed, strengths (k,))`` to the gradient and the terms' values.
+Gradient = Callable[[dict[str, Tensor], dict[str, dict[str, Tensor]], Feed, Tensor], tuple[Tensor, dict[str, Tensor]]]
+
+
+@final
+class Stacked(Engine):
+    """The runs with these seeds as one program.
+
+    A run's result does not depend on how many others there are: batched products of two matrices or more are computed
+    one by one in the same way. A product of one is not, so a single run gets a partner that nobody looks at.
+
+    Args:
+        recipe: what is played; its networks must be stackable, its terms free of randomness of their own.
+        train: the samples of the train part.
+        seeds: of the runs.
+        device: where everything lives.
+        compile: whether the gradient of a turn is compiled, at its first step.
+    """
+
+    def __init__(
+        self, recipe: Recipe, train: Batch, seeds: Sequence[int], device: torch.device, *, compile: bool = False
+    ) -> None:
+        self.recipe, self.seeds, self.device, self.compile = recipe, tuple(seeds), device, compile
+        self.turns = [turn.built() for turn in recipe.turns]
+        partner = self.seeds[:1] if len(self.seeds) == 1 else ()
+        self._slots = (*self.seeds, *partner)
+        self.modules: dict[str, nn.Module] = {}
+        self.stacks: dict[str, Stack] = {}
+        for name in recipe.players:
+            networks = [initialised(recipe, name, seed, train.x) for seed in self._slots]
+            self.modules[name] = networks[0].to(device)
+            self.stacks[name] = Stack(networks, device)
+        generators = {n: g for n, g in self.modules.items() if isinstance(g, Generator)}
+        self.ema = {name: self.stacks[name].clone() for name in generators}
+        self._shown = {name: copy.deepcopy(g).eval().requires_grad_(False) for name, g in generators.items()}
+        train = train.to(device)
+        self.streams = [Stream(recipe, self.turns, generators, train, seed) for seed in self._slots]
+        self._chunk: list[Feed] = []
+        self.optimizers = {name: self._optimizer(name) for name in recipe.players}
+        self._rates = {
+            name: [group.get("lr", 0.0) for group in optimizer.param_groups]
+            for name, optimizer in self.optimizers.items()
+        }
+        self._schedules: dict[str, Schedule | None] = {n: build(p.schedule) for n, p in recipe.players.items()}
+        self._labels = labels(self.turns)
+        self._lower = lowered(recipe, device)
+        trial = Stream(recipe, self.turns, generators, train, 0).chunk(0)
+        self._probes = [
+            probe(turn, self.modules, {key: t[0] for key, t in feed.items()})
+            for turn, feed in zip(self.turns, trial, strict=True)
+        ]
+        self._gradients: dict[tuple[int, tuple[int, ...]], Gradient] = {}
+        self._frozen: dict[int, list[Tensor]] = {}
+        self._notes: list[str] = []
+
+    @property
+    def name(self) -> str:
+        return COMPILED if self.compile else STACK
+
+    def _optimizer(self, name: str) -> torch.optim.Optimizer:
+        optimizer: Optimizer = self.recipe.players[name].optimizer.build()
+        return optimizer.make([self.stacks[name].flat])
+
+    # A step -----------------------------------------------------------------------------------------------------------
+
+    def step(self, step: int, *, observe: bool = False) -> dict[str, Tensor]:
+        if not self._chunk or self.streams[0].begins(step):
+            self._chunk = _stacked([stream.chunk(step) for stream in self.streams])
+        seen: dict[str, Tensor] = {}
+        for index, turn in enumerate(self.turns):
+            for repeat in range(turn.repeats):
+                row = self.streams[0].row(index, step, repeat)
+                feed = {key: t[row] for key, t in self._chunk[index].items()}
+                seen.update(self._descend(index, feed, step, observe))
+                if not self.recipe.simultaneous:
+                    self._update(turn, step)
+        if self.recipe.simultaneous:
+            for turn in self.turns:
+                self._update(turn, step)
+        self._average(step)
+        for run, held in self._frozen.items():
+            for t, then in zip(self._state(), held, strict=True):
+                t[run] = then
+        return {name: value[: len(self.seeds)] for name, value in seen.items()}
+
+    def rehearse(self) -> None:
+        """Carry out every turn once, moving nothing; what cannot be stacked raises."""
+        chunk = _stacked(
+            [Stream(self.recipe, self.turns, s.generators, s.sampler.data, 0).chunk(0) for s in self.streams]
+        )
+        for index, feed in enumerate(chunk):
+            row = {key: t[0] for key, t in feed.items()}
+            buffers = {name: {key: t.clone() for key, t in held.items()} for name, held in self._buffers.items()}
+            self._prepare(self.turns[index].player)
+            strengths = torch.tensor(self.turns[index].losses.strengths(0, 1), device=self.device)
+            self._program(index, 0)(self._parameters, buffers, row, strengths)
+            self._observe(index, row, 0)
+
+    @property
+    def _parameters(self) -> dict[str, Tensor]:
+        return {name: stack.flat for name, stack in self.stacks.items()}
+
+    @property
+    def _buffers(self) -> dict[str, dict[str, Tensor]]:
+        return {name: stack.buffers for name, stack in self.stacks.items()}
+
+    def _descend(self, index: int, feed: Feed, step: int, observe: bool) -> dict[str, Tensor]:
+        """The gradient of a turn's losses in its player's parameters, left in their ``grad``."""
+        turn, steps = self.turns[index], self.recipe.steps
+        self._prepare(turn.player)
+        strengths = torch.tensor(turn.losses.strengths(step, steps), device=self.device)
+        given = (self._parameters, self._buffers, feed, strengths)
+        observed = self._observe(index, feed, step) if observe else {}
+        self.stacks[turn.player].flat.grad, values = self._gradient(index, step, given)(*given)
+        return {f"{self._labels[index]}/{label}": value for label, value in values.items()} | observed
+
+    def _gradient(self, index: int, step: int, given: tuple[Any, ...]) -> Gradient:
+        """The program of a turn with the terms that are due."""
+        if self._probes[index].timed:  # a term reads the step: every step is another program
+            return self._program(index, step)
+        key = index, self.turns[index].losses.due(step)
+        if key not in self._gradients:
+            program = self._program(index, step)
+            self._gradients[key] = compiled(program, given, self._notes.append) if self.compile else program
+        return self._gradients[key]
+
+    def _program(self, index: int, step: int) -> Gradient:
+        turn, pairs, steps = self.turns[index], self._probes[index].pairs, self.recipe.steps
+        due = turn.losses.due(step)
+
+        def gradient(
+            parameters: dict[str, Tensor], buffers: dict[str, dict[str, Tensor]], feed: Feed, strengths: Tensor
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            def one(
+                parameters: dict[str, Tensor], buffers: dict[str, dict[str, Tensor]], feed: Feed
+            ) -> tuple[Tensor, dict[str, Tensor]]:
+                with opened(self._functions(parameters, buffers), feed, step, steps, pairs, self._lower) as round:
+                    return turn.losses(round, due, strengths.unbind())
+
+            own = parameters[turn.player].detach().requires_grad_()
+            loss, values = vmap(one, randomness="error")({**parameters, turn.player: own}, buffers, feed)
+            (slope,) = torch.autograd.grad(loss.sum(), own)
+            return slope, {label: value.detach() for label, value in values.items()}
+
+        return gradient
+
+    def _functions(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Mapping[str, Tensor]]) -> Any:
+        """Each player's network as a function of one run's parameters ``(P,)`` and buffers."""
+        return {
+            name: Functional(module, {**self.stacks[name].named(parameters[name]), **buffers[name]})
+            for name, module in self.modules.items()
+        }
+
+    @torch.no_grad()
+    def _observe(self, index: int, feed: Feed, step: int) -> dict[str, Tensor]:
+        """What terms report besides their values; on copies of the buffers, since nothing may come of having looked."""
+        turn = self.turns[index]
+        buffers = {name: {key: t.clone() for key, t in held.items()} for name, held in self._buffers.items()}
+
+        def one(parameters: dict[str, Tensor], buffers: dict[str, dict[str, Tensor]], feed: Feed) -> dict[str, Tensor]:
+            pairs = self._probes[index].pairs
+            functions = self._functions(parameters, buffers)
+            with opened(functions, feed, step, self.recipe.steps, pairs, self._lower) as round:
+                return observations(turn, round)
+
+        return vmap(one, randomness="error")(self._parameters, buffers, feed)
+
+    @torch.no_grad()
+    def _prepare(self, player: str) -> None:
+        module, stack = self.modules[player], self.stacks[player]
+        if type(module).prepare in (Generator.prepare, Discriminator.prepare):  # pyright: ignore[reportAttributeAccessIssue]
+            return
+
+        def one(parameters: Tensor, buffers: dict[str, Tensor]) -> Tensor:
+            Functional(module, {**stack.named(parameters), **buffers}).prepare()
+            return parameters[0]
+
+        vmap(one)(stack.flat, stack.buffers)
+
+    def _update(self, turn: Turn, step: int) -> None:
+        optimizer, stack = self.optimizers[turn.player], self.stacks[turn.player]
+        if (schedule := self._schedules[turn.player]) is not None:
+            factor = schedule(step, self.recipe.steps)
+            for group, rate in zip(optimizer.param_groups, self._rates[turn.player], strict=True):
+                group["lr"] = rate * factor
+        optimizer.step()
+        if turn.project is not None:
+            with torch.no_grad():
+                vmap(partial(_projected, turn.project))(stack.named(stack.flat))
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        weight = 1 - decay(self.recipe, step)
+        for name, average in self.ema.items():
+            average.flat.lerp_(self.stacks[name].flat, weight)
+            for key, buffer in average.buffers.items():
+                buffer.copy_(self.stacks[name].buffers[key])
+
+    def take_notes(self) -> list[str]:
+        notes, self._notes[:] = list(dict.fromkeys(self._notes)), []
+        return notes
+
+    # One of the runs --------------------------------------------------------------------------------------------------
+
+    def finite(self) -> list[bool]:
+        flags = [stack.flat.isfinite().all(1) for stack in self.stacks.values()]
+        return torch.stack(flags).all(0)[: len(self.seeds)].tolist()
+
+    def freeze(self, run: int, step: int, tensors: Mapping[str, Tensor]) -> None:
+        self.load(run, step, tensors)
+        self._frozen[run] = [t[run].clone() for t in self._state()]
+
+    def _state(self) -> list[Tensor]:
+        """All that a step changes, with the runs in the first dimension."""
+        stacks = [*self.stacks.values(), *self.ema.values()]
+        slots = [self._slots_of(name).values() for name in self.optimizers]
+        return [
+            *(t for stack in stacks for t in (stack.flat, *stack.buffers.values())),
+            *(value for held in slots for value in held if self._by_run(value)),
+        ]
+
+    def _slots_of(self, name: str) -> dict[str, Any]:
+        return self.optimizers[name].state[self.stacks[name].flat]
+
+    def _by_run(self, value: Any) -> bool:
+        return isinstance(value, Tensor) and value.ndim == 2
+
+    def generator(self, run: int) -> Generator:
+        name = self.recipe.model
+        self._shown[name].load_state_dict(self.ema[name].state(run))
+        return self._shown[name]
+
+    def network(self, run: int, player: str) -> nn.Module:
+        network = copy.deepcopy(self.modules[player])
+        network.load_state_dict(self.stacks[player].state(run))
+        return network
+
+    def tensors(self, run: int, step: int) -> dict[str, Tensor]:
+        state = {f"network.{n}.{k}": v for n, stack in self.stacks.items() for k, v in stack.state(run).items()}
+        state |= {f"ema.{n}.{k}": v for n, stack in self.ema.items() for k, v in stack.state(run).items()}
+        for name, stack in self.stacks.items():
+            for slot, value in self._slots_of(name).items():
+                each = stack.pieces(value[run]) if self._by_run(value) else [value] * len(stack.sizes)
+                state |= {
+                    f"optimizer.{name}.{i}.{slot}": kept(name, v).clone() for i, v in enumerate(each) if v is not None
+                }
+        state["rng.noise"] = self.streams[run].state(step)
+        return state
+
+    def load(self, run: int, step: int, tensors: Mapping[str, Tensor]) -> None:
+        runs = [run, *range(len(self.seeds), len(self._slots))] if run == 0 else [run]  # the partner of one alone
+        for slot in runs:
+            for group, stacks in (("network", self.stacks), ("ema", self.ema)):
+                for name, stack in stacks.items():
+                    stack.load(slot, under(tensors, f"{group}.{name}."))
+            for name in self.optimizers:
+                self._load_optimizer(name, slot, under(tensors, f"optimizer.{name}."))
+            self.streams[slot].load(tensors["rng.noise"])
+        self._chunk = []
+
+    def _load_optimizer(self, name: str, run: int, tensors: Mapping[str, Tensor]) -> None:
+        stack = self.stacks[name]
+        held = self._slots_of(name)
+        for slot in dict.fromkeys(key.partition(".")[2] for key in tensors):
+            pieces = [tensors[f"{i}.{slot}"] for i in range(len(stack.sizes))]
+            if pieces[0].numel() == stack.sizes[0] and pieces[0].ndim:
+                rows = held.setdefault(slot, torch.zeros_like(stack.flat))
+                rows[run] = torch.cat([piece.flatten() for piece in pieces]).to(rows)
+            else:
+                held[slot] = unkept(pieces[0])
+
+
+def _projected(project: Callable[[Any], None], named: dict[str, Tensor]) -> Tensor:
+    project(list(named.values()))
+    return next(iter(named.values())).sum()
+
+
+def _stacked(chunks: Sequence[Sequence[Feed]]) -> list[Feed]:
+    """Of each turn, ``(rows, R, n, …)`` from ``(rows, n, …)`` of each run."""
+    turns = cast("list[tuple[Feed, ...]]", list(zip(*chunks, strict=True)))
+    return [{key: torch.stack([feed[key] for feed in feeds], 1) for key in feeds[0]} for feeds in turns]
