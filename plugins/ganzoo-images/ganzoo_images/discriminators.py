@@ -1,0 +1,112 @@
+"""Discriminators of images ``(n, channels, side, side)``: one score each, ``(n,)``. They read no label."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Final, final
+
+from torch import Tensor, nn
+
+from ganzoo import Discriminator, Verdict
+from ganzoo.layers import ConvPool2d, SpectralNorm, iterate_all
+from ganzoo_images.maps import Residual, glorot, halvings, small
+
+GAIN: Final = math.sqrt(2)
+
+
+@final
+class ImageDiscriminator(Discriminator):
+    """``D(x) = body(x)``; before its turns the power method takes one step in all layers of spectral norm 1."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Verdict:
+        return Verdict(self.body(x).flatten())
+
+    def prepare(self) -> None:
+        iterate_all(self)
+
+
+@final
+class SumPool(nn.Module):
+    """``(n, c, h, w)`` to ``(n, c)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum((2, 3))
+
+
+def dcgan(
+    shape: tuple[int, ...], width: int = 64, batch_norm: bool = True, depth: int | None = None
+) -> ImageDiscriminator:
+    """Radford, Metz & Chintala (2016): 4×4 convolutions of stride 2 with leaky ReLU (.2), and batch normalisation in
+    all but the first.
+
+    With batch normalisation samples of a batch see each other, so that a penalty on input gradients is refused.
+    """
+    depth, end = halvings(shape, depth, 4)
+    layers: list[nn.Module] = [nn.Conv2d(shape[0], width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+    for a, b in pairwise(width * 2**i for i in range(depth)):
+        layers.append(nn.Conv2d(a, b, 4, stride=2, padding=1, bias=not batch_norm))
+        layers += [nn.BatchNorm2d(b), nn.LeakyReLU(0.2)] if batch_norm else [nn.LeakyReLU(0.2)]
+    last = nn.Conv2d(width * 2 ** (depth - 1), 1, end)
+    return ImageDiscriminator(small(nn.Sequential(*layers, last)))
+
+
+def sn_dcgan(shape: tuple[int, ...], width: int = 64, depth: int | None = None) -> ImageDiscriminator:
+    """Miyato et al. (2018), Table 3: 3×3 and 4×4 convolutions in turn, the latter of stride 2, spectral norm 1 in all,
+    leaky ReLU (.1)."""
+    depth, end = halvings(shape, depth, 4)
+    layers: list[nn.Module] = []
+    inputs = shape[0]
+    for outputs in (width * 2**i for i in range(depth)):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.LeakyReLU(0.1)]
+        layers += [nn.Conv2d(outputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(0.1)]
+        inputs = outputs
+    layers += [nn.Conv2d(inputs, 2 * inputs, 3, padding=1), nn.LeakyReLU(0.1)]
+    layers += [nn.Flatten(), nn.Linear(2 * inputs * end * end, 1)]
+    body = small(nn.Sequential(*layers))
+    return ImageDiscriminator(nn.Sequential(*(SpectralNorm(m) if hasattr(m, "weight") else m for m in body)))
+
+
+def sngan_resnet(shape: tuple[int, ...], width: int = 128, depth: int | None = None) -> ImageDiscriminator:
+    """Miyato et al. (2018), Table 4, the network for CIFAR-10: residual blocks that halve the map until it has 7 to 15
+    pixels a side, two that do not, and a sum over pixels; spectral norm 1 in all layers, ``width`` channels in all."""
+    depth, _ = halvings(shape, depth, 7)
+    body = nn.Sequential(
+        _first(shape[0], width),
+        *(_halving(width) for _ in range(depth - 1)),
+        *(_plain(width) for _ in range(2)),
+        nn.ReLU(),
+        SumPool(),
+        SpectralNorm(glorot(nn.Linear(width, 1))),
+    )
+    return ImageDiscriminator(body)
+
+
+def _conv(inputs: int, outputs: int) -> SpectralNorm:
+    return SpectralNorm(glorot(nn.Conv2d(inputs, outputs, 3, padding=1), GAIN))
+
+
+def _pooled(width: int) -> SpectralNorm:
+    return SpectralNorm(glorot(ConvPool2d(width, width), GAIN))
+
+
+def _shortcut(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.AvgPool2d(2), SpectralNorm(glorot(nn.Conv2d(inputs, outputs, 1))))
+
+
+def _first(inputs: int, width: int) -> Residual:
+    return Residual(nn.Sequential(_conv(inputs, width), nn.ReLU(), _pooled(width)), _shortcut(inputs, width))
+
+
+def _halving(width: int) -> Residual:
+    """The shortcut's 1×1 convolution comes after its pooling, with which it commutes."""
+    body = nn.Sequential(nn.ReLU(), _conv(width, width), nn.ReLU(), _pooled(width))
+    return Residual(body, _shortcut(width, width))
+
+
+def _plain(width: int) -> Residual:
+    return Residual(nn.Sequential(nn.ReLU(), _conv(width, width), nn.ReLU(), _conv(width, width)), nn.Identity())

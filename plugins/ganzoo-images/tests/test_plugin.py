@@ -1,0 +1,16 @@
+"""The distribution as an installed plugin, and everything it registers against ganzoo's contracts."""
+
+import pytest
+
+from ganzoo.testing import check_entry, check_plugin, entries_of
+
+DISTRIBUTION = "ganzoo-images"
+
+
+def test_it_loads_and_imports_no_torch():
+    check_plugin(DISTRIBUTION)
+
+
+@pytest.mark.parametrize("entry", entries_of(DISTRIBUTION), ids=str)
+def test_it_keeps_its_contract(entry):
+    check_entry(entry)
