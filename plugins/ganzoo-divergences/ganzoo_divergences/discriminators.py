@@ -8,50 +8,14 @@ from __future__ import annotations
 import math
 from typing import Final, final
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, normalize
 
 from ganzoo.discriminator import Discriminator, Verdict
 from ganzoo.errors import IncompatibleError
+from ganzoo.layers import SpectralNorm, iterate_all
 from ganzoo.zoo.generators import condition, perceptron
 
 SLOPE: Final = 0.2  # of the leaky units, as in the core's perceptron
-START: Final = 30  # iterations at construction: the singular values of random weights lie close together
-
-
-@final
-class SpectralLinear(nn.Module):
-    """``y = W x / σ + b`` with ``σ = uᵀ W v``, an estimate of the largest singular value of ``W``.
-
-    ``u (outputs,)`` and ``v (inputs,)`` are buffers that `iterate` moves by one step of the power method; gradients
-    flow through ``W`` in ``σ`` and take ``u`` and ``v`` as fixed: Miyato et al. (2018), Algorithm 1.
-    """
-
-    u: Tensor
-    v: Tensor
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self.layer = layer
-        self.register_buffer("u", normalize(torch.randn(layer.out_features), dim=0))
-        self.register_buffer("v", torch.zeros(layer.in_features))
-        for _ in range(START):
-            self.iterate()
-
-    @torch.no_grad()
-    def iterate(self) -> None:
-        """``v ← Wᵀ u / ‖Wᵀ u‖``, ``u ← W v / ‖W v‖``, in place."""
-        weight = self.layer.weight
-        self.v.copy_(normalize(weight.mT @ self.u, dim=0))
-        self.u.copy_(normalize(weight @ self.v, dim=0))
-
-    def sigma(self) -> Tensor:
-        """The estimate, kept above zero for the sake of a weight that is."""
-        return (self.u @ (self.layer.weight @ self.v)).clamp_min(1e-12)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.layer.weight / self.sigma(), self.layer.bias)
 
 
 @final
@@ -66,15 +30,13 @@ class SpectralNormMLP(Discriminator):
         super().__init__()
         self.classes = classes
         plain = perceptron(math.prod(shape) + classes, hidden, depth, 1, nn.LeakyReLU(SLOPE))
-        self.body = nn.Sequential(*(SpectralLinear(m) if isinstance(m, nn.Linear) else m for m in plain))
+        self.body = nn.Sequential(*(SpectralNorm(m) if isinstance(m, nn.Linear) else m for m in plain))
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Verdict:
         return Verdict(self.body(condition(x.flatten(1), c, self.classes)).squeeze(1))
 
     def prepare(self) -> None:
-        for module in self.body:
-            if isinstance(module, SpectralLinear):
-                module.iterate()
+        iterate_all(self)
 
 
 @final
