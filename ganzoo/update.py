@@ -26,7 +26,8 @@ class Schedule(ABC):
 
 
 class Projection(ABC):
-    """What is done to a player's parameters after each of its updates (clipping them, say)."""
+    """What is done to a player's parameters after each of its updates (clipping them, say). It must be elementwise, as
+    an optimizer must."""
 
     @abstractmethod
     def __call__(self, parameters: Iterable[Tensor]) -> None:

@@ -123,6 +123,33 @@ def test_killed_anywhere_and_resumed_it_ends_with_the_same_bits(case, tmp_path):
     assert_equal(folder, whole)
 
 
+@pytest.mark.slow
+def test_a_stack_killed_anywhere_and_resumed_ends_with_the_same_bits(tmp_path):
+    """Also when its seeds were killed between the writing of two of their checkpoints, or of their results."""
+    arguments = (*RING, "--seeds", "3")
+    began = time.monotonic()
+    whole = whole_run(arguments, tmp_path).parent
+    took = time.monotonic() - began
+    folder, again = tmp_path / "killed", (*arguments, "--out", "killed", "--resume")
+    rng = random.Random("stack")
+    for _ in range(4):
+        kill_after(again, tmp_path, rng.uniform(0.1, 0.6) * took)
+    apart = [sorted((folder / f"seed-{seed}" / "checkpoints").glob("step-*")) for seed in range(3)]
+    if all(
+        len(paths) == 4 for paths in apart
+    ):  # two checkpoints of two files each: the last seed's newest is not there
+        for path in apart[2][2:]:
+            path.unlink()
+    kill_at(again, tmp_path, folder / "seed-1" / "model" / "model.safetensors")
+    finish(again, tmp_path)
+    for seed in range(3):
+        assert_equal(folder / f"seed-{seed}", whole / f"seed-{seed}")
+    ended = finish((*RING, "--seeds", "2", "--engine", "stack", "--out", "two"), tmp_path)
+    assert "2 together, in one program (stack)" in ended.err
+    for seed in range(2):  # how many they are does not matter
+        assert_equal(tmp_path / "two" / f"seed-{seed}", whole / f"seed-{seed}")
+
+
 def test_a_fresh_process_killed_and_resumed_ends_with_the_same_bits(ring, tmp_path):
     arguments = (*RING, "--out", "killed")
     with Fresh(*arguments, cwd=tmp_path) as process:

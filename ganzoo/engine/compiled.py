@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
+
+#: It is called with tensors of one kind only, so nothing has to be guarded; it compiles in the thread that trains.
+_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
+    {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe, "compile_threads": 1}
+)
 
 
 def compiled(program: Callable[..., Any], given: tuple[Any, ...], note: Callable[[str], None]) -> Callable[..., Any]:
@@ -28,7 +34,7 @@ def compiled(program: Callable[..., Any], given: tuple[Any, ...], note: Callable
     try:
         with torch.random.fork_rng():
             traced = make_fx(flat)(*(leaf.clone() for leaf in leaves))
-            fast = torch.compile(traced, dynamic=False, fullgraph=True)
+            fast = torch.compile(traced, dynamic=False, fullgraph=True, options=dict(_OPTIONS))
             got = fast(*(leaf.clone() for leaf in leaves))
             wanted = flat(*(leaf.clone() for leaf in leaves))
     except Exception as error:  # no compiler, or something that it does not know

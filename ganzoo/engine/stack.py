@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import final
+from typing import Final, final
 
 import torch
 from torch import Tensor, nn
 
 from ganzoo.errors import IncompatibleError
 
+#: No loop over vectors takes more numbers at once.
+ALIGNED: Final = 64
+
 
 @final
 class Stack:
     """Parameters that are trained in one tensor ``flat (R, P)``; everything else in ``buffers``, ``(R, …)`` by name.
 
-    One tensor is one call of the optimizer, of the moving average and of the check for what is not finite. What is the
-    same in all networks and not saved with their weights is no part of it: the networks hold it themselves.
+    One tensor is one call of the optimizer, of the moving average and of the check for what is not finite. ``P`` is a
+    multiple of `ALIGNED`, so that all runs lie alike in vectors; the rest is zero and stays so. What is the same in all
+    networks and not saved with their weights is no part of it: the networks hold it themselves.
     """
 
     def __init__(self, networks: Sequence[nn.Module], device: torch.device) -> None:
@@ -28,7 +32,9 @@ class Stack:
         if len({p.dtype for p in trained.values()}) != 1:
             raise IncompatibleError(f"the parameters of {type(first).__name__} are of several types, or there are none")
         each = [[p.detach().flatten() for p in network.parameters() if p.requires_grad] for network in networks]
-        self.flat = torch.stack([torch.cat(pieces) for pieces in each]).to(device)
+        rest = each[0][0].new_zeros(-sum(self.sizes) % ALIGNED)
+        self._rest = len(rest)
+        self.flat = torch.stack([torch.cat([*pieces, rest]) for pieces in each]).to(device)
         saved = set(first.state_dict())
         held = [_held(network) for network in networks]
         self.buffers = {
@@ -52,7 +58,7 @@ class Stack:
 
     def pieces(self, flat: Tensor) -> list[Tensor]:
         """``(…, P)`` cut into the parameters, ``(…, *shape)`` each."""
-        pieces = zip(flat.split(self.sizes, -1), self.shapes, strict=True)
+        pieces = zip(flat.split((*self.sizes, self._rest), -1), self.shapes, strict=False)
         return [piece.unflatten(-1, shape) if len(shape) else piece.squeeze(-1) for piece, shape in pieces]
 
     def named(self, flat: Tensor) -> dict[str, Tensor]:

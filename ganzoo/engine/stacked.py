@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final, cast, final
 
 import torch
@@ -18,7 +18,7 @@ from ganzoo.engine.compiled import compiled
 from ganzoo.engine.eager import observations
 from ganzoo.engine.functional import Functional
 from ganzoo.engine.rounds import lowered, opened, probe
-from ganzoo.engine.stack import Stack
+from ganzoo.engine.stack import ALIGNED, Stack
 from ganzoo.engine.stream import Feed, Stream
 from ganzoo.game import Turn
 from ganzoo.generator import Generator
@@ -37,8 +37,10 @@ Gradient = Callable[[dict[str, Tensor], dict[str, dict[str, Tensor]], Feed, Tens
 class Stacked(Engine):
     """The runs with these seeds as one program.
 
-    A run's result does not depend on how many others there are: batched products of two matrices or more are computed
-    one by one in the same way. A product of one is not, so a single run gets a partner that nobody looks at.
+    A run's bits do not depend on how many others there are, on the CPU. A batched product of two matrices or more
+    computes each in the same way, and one of a single matrix does not; and what is left over at the end of a loop over
+    vectors is rounded in another way than the rest. So there are always some more at the end, that nobody looks at:
+    one, or as many as have `ALIGNED` samples.
 
     Args:
         recipe: what is played; its networks must be stackable, its terms free of randomness of their own.
@@ -53,8 +55,7 @@ class Stacked(Engine):
     ) -> None:
         self.recipe, self.seeds, self.device, self.compile = recipe, tuple(seeds), device, compile
         self.turns = [turn.built() for turn in recipe.turns]
-        partner = self.seeds[:1] if len(self.seeds) == 1 else ()
-        self._slots = (*self.seeds, *partner)
+        self._slots = (*self.seeds, *self.seeds[-1:] * math.ceil(ALIGNED / recipe.batch_size))
         self.modules: dict[str, nn.Module] = {}
         self.stacks: dict[str, Stack] = {}
         for name in recipe.players:
@@ -217,7 +218,7 @@ class Stacked(Engine):
         optimizer.step()
         if turn.project is not None:
             with torch.no_grad():
-                vmap(partial(_projected, turn.project))(stack.named(stack.flat))
+                turn.project([stack.flat])
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
@@ -238,7 +239,7 @@ class Stacked(Engine):
         return torch.stack(flags).all(0)[: len(self.seeds)].tolist()
 
     def freeze(self, run: int, step: int, tensors: Mapping[str, Tensor]) -> None:
-        self.load(run, step, tensors)
+        self._load(run, tensors, alone=False)
         self._frozen[run] = [t[run].clone() for t in self._state()]
 
     def _state(self) -> list[Tensor]:
@@ -279,31 +280,29 @@ class Stacked(Engine):
         return state
 
     def load(self, run: int, step: int, tensors: Mapping[str, Tensor]) -> None:
-        runs = [run, *range(len(self.seeds), len(self._slots))] if run == 0 else [run]  # the partner of one alone
-        for slot in runs:
-            for group, stacks in (("network", self.stacks), ("ema", self.ema)):
-                for name, stack in stacks.items():
-                    stack.load(slot, under(tensors, f"{group}.{name}."))
-            for name in self.optimizers:
-                self._load_optimizer(name, slot, under(tensors, f"optimizer.{name}."))
+        more = range(len(self.seeds), len(self._slots)) if run == len(self.seeds) - 1 else ()
+        for slot in (run, *more):  # those that nobody looks at are like the last one
+            self._load(slot, tensors, alone=True)
             self.streams[slot].load(tensors["rng.noise"])
         self._chunk = []
 
-    def _load_optimizer(self, name: str, run: int, tensors: Mapping[str, Tensor]) -> None:
+    def _load(self, run: int, tensors: Mapping[str, Tensor], *, alone: bool) -> None:
+        for group, stacks in (("network", self.stacks), ("ema", self.ema)):
+            for name, stack in stacks.items():
+                stack.load(run, under(tensors, f"{group}.{name}."))
+        for name in self.optimizers:
+            self._load_optimizer(name, run, under(tensors, f"optimizer.{name}."), alone)
+
+    def _load_optimizer(self, name: str, run: int, tensors: Mapping[str, Tensor], alone: bool) -> None:
         stack = self.stacks[name]
         held = self._slots_of(name)
         for slot in dict.fromkeys(key.partition(".")[2] for key in tensors):
             pieces = [tensors[f"{i}.{slot}"] for i in range(len(stack.sizes))]
             if pieces[0].numel() == stack.sizes[0] and pieces[0].ndim:
                 rows = held.setdefault(slot, torch.zeros_like(stack.flat))
-                rows[run] = torch.cat([piece.flatten() for piece in pieces]).to(rows)
-            else:
-                held[slot] = unkept(pieces[0])
-
-
-def _projected(project: Callable[[Any], None], named: dict[str, Tensor]) -> Tensor:
-    project(list(named.values()))
-    return next(iter(named.values())).sum()
+                rows[run, : sum(stack.sizes)] = torch.cat([piece.flatten() for piece in pieces]).to(rows)
+            elif alone:  # a count of steps, which is everybody's
+                held[slot] = unkept(pieces[0].clone())
 
 
 def _stacked(chunks: Sequence[Sequence[Feed]]) -> list[Feed]:

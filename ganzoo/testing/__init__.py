@@ -20,6 +20,7 @@ in every process (datasets) is given as a function that makes a fresh one; every
 
 from ganzoo.testing.common import ConformanceError
 from ganzoo.testing.data import check_dataset, check_metric, check_pair
+from ganzoo.testing.engine import check_engines
 from ganzoo.testing.entries import check_entry
 from ganzoo.testing.game import (
     check_method,
@@ -39,6 +40,7 @@ __all__ = [
     "check_dataset",
     "check_discriminator",
     "check_divergence",
+    "check_engines",
     "check_entry",
     "check_generator",
     "check_method",

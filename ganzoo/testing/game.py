@@ -206,6 +206,16 @@ def check_projection(projection: Projection, *, name: str = "") -> None:
         [p.shape for p in parameters] == shapes and finite(*parameters),
         f"{name}: parameters lost their shape or are not finite",
     )
+    alone = [3 * torch.randn(4, 3, generator=rng(seed)) for seed in range(REPLICAS)]
+    together = torch.stack([each.flatten() for each in alone])
+    with torch.no_grad(), attempt(f"{name}: a call on stacked replicas"):
+        projection([together])
+        for each in alone:
+            projection([each])
+    expect(
+        torch.equal(together, torch.stack([each.flatten() for each in alone])),
+        f"{name}: on stacked replicas it gives something else; it must be elementwise",
+    )
 
 
 def check_method(method: Method, *, name: str = "") -> None:
