@@ -82,6 +82,7 @@ class Stacked(Engine):
             for turn, feed in zip(self.turns, trial, strict=True)
         ]
         self._gradients: dict[tuple[int, tuple[int, ...]], Gradient] = {}
+        self._weights: dict[int, tuple[tuple[float, ...], Tensor]] = {}
         self._frozen: dict[int, list[Tensor]] = {}
         self._notes: list[str] = []
 
@@ -124,8 +125,7 @@ class Stacked(Engine):
             row = {key: t[0] for key, t in feed.items()}
             buffers = {name: {key: t.clone() for key, t in held.items()} for name, held in self._buffers.items()}
             self._prepare(self.turns[index].player)
-            strengths = torch.tensor(self.turns[index].losses.strengths(0, 1), device=self.device)
-            self._program(index, 0)(self._parameters, buffers, row, strengths)
+            self._program(index, 0)(self._parameters, buffers, row, self._strengths(index, 0))
             self._observe(index, row, 0)
 
     @property
@@ -138,13 +138,19 @@ class Stacked(Engine):
 
     def _descend(self, index: int, feed: Feed, step: int, observe: bool) -> dict[str, Tensor]:
         """The gradient of a turn's losses in its player's parameters, left in their ``grad``."""
-        turn, steps = self.turns[index], self.recipe.steps
+        turn = self.turns[index]
         self._prepare(turn.player)
-        strengths = torch.tensor(turn.losses.strengths(step, steps), device=self.device)
-        given = (self._parameters, self._buffers, feed, strengths)
+        given = (self._parameters, self._buffers, feed, self._strengths(index, step))
         observed = self._observe(index, feed, step) if observe else {}
         self.stacks[turn.player].flat.grad, values = self._gradient(index, step, given)(*given)
         return {f"{self._labels[index]}/{label}": value for label, value in values.items()} | observed
+
+    def _strengths(self, index: int, step: int) -> Tensor:
+        """As a tensor, since the program is the same whatever they are; made anew where they change."""
+        values = self.turns[index].losses.strengths(step, self.recipe.steps)
+        if (held := self._weights.get(index)) is None or held[0] != values:
+            held = self._weights[index] = values, torch.tensor(values, device=self.device)
+        return held[1]
 
     def _gradient(self, index: int, step: int, given: tuple[Any, ...]) -> Gradient:
         """The program of a turn with the terms that are due."""
