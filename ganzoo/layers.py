@@ -103,7 +103,8 @@ class NoiseToMap(nn.Module):
     size)``.
 
     Its parameters are those of ``nn.ConvTranspose2d(inputs, outputs, size)``, which on a map of one pixel is a matrix
-    product.
+    product. The map has the precision of the weight, in autocast too: under `torch.func.vmap` autocast lowers products
+    and not convolutions, and batch normalisation takes no mixture of both.
     """
 
     bias: Tensor | None
@@ -120,7 +121,8 @@ class NoiseToMap(nn.Module):
             x = product.unflatten(1, (height, width, outputs)).permute(0, 3, 1, 2)
         else:
             x = (z.flatten(1) @ self.weight.flatten(1)).unflatten(1, (outputs, height, width))
-        return x if self.bias is None else x + self.bias.to(x.dtype)[:, None, None]
+        x = x.to(self.weight.dtype)
+        return x if self.bias is None else x + self.bias[:, None, None]
 
 
 _APPLY: Final[Mapping[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]]] = {

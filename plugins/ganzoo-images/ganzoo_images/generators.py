@@ -82,17 +82,16 @@ def sngan_resnet(
     It begins with a map of 4 to 15 pixels a side.
     """
     depth, start = halvings(shape, depth, 4)
-    first = NoiseToMap(noise, width, start)
-    nn.init.zeros_(first.bias)  # pyright: ignore[reportArgumentType]
-    nn.init.xavier_uniform_(first.weight.flatten(1))  # a linear layer with that many outputs
+    first = nn.Sequential(glorot(nn.Linear(noise, width * start**2)), nn.Unflatten(1, (width, start, start)))
     last = glorot(nn.Conv2d(width, shape[0], 3, padding=1))
     blocks = (_upsampling(width) for _ in range(depth))
-    body = nn.Sequential(first, *blocks, nn.BatchNorm2d(width), nn.ReLU(), last, nn.Tanh())
+    body = nn.Sequential(*first, *blocks, nn.BatchNorm2d(width), nn.ReLU(), last, nn.Tanh())
     return ImageGenerator(body, shape, noise, law)
 
 
 def _upsampling(width: int) -> Residual:
-    """The shortcut's 1×1 convolution comes before its upsampling, with which it commutes."""
+    """The shortcut's 1×1 convolution comes before its upsampling, with which it commutes. What a bias adds, the next
+    normalisation takes away again: there is none."""
     gain = math.sqrt(2)
     body = nn.Sequential(
         nn.BatchNorm2d(width),
@@ -100,6 +99,6 @@ def _upsampling(width: int) -> Residual:
         glorot(UpsampleConv2d(width, width, bias=False), gain),
         nn.BatchNorm2d(width),
         nn.ReLU(),
-        glorot(nn.Conv2d(width, width, 3, padding=1), gain),
+        glorot(nn.Conv2d(width, width, 3, padding=1, bias=False), gain),
     )
-    return Residual(body, nn.Sequential(glorot(nn.Conv2d(width, width, 1)), nn.Upsample(scale_factor=2)))
+    return Residual(body, nn.Sequential(glorot(nn.Conv2d(width, width, 1, bias=False)), nn.Upsample(scale_factor=2)))

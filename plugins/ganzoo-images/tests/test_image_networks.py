@@ -9,6 +9,8 @@ from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from ganzoo import Run, create, input_gradient
+from ganzoo.engine.eager import Eager
+from ganzoo.engine.stacked import Stacked
 from ganzoo.errors import IncompatibleError
 from ganzoo.inference import folded
 from ganzoo.layers import ConvPool2d, NoiseToMap, SpectralNorm, UpsampleConv2d
@@ -86,7 +88,7 @@ def test_the_dcgan_of_64_pixels_is_the_published_one():
 def test_the_residual_networks_of_32_pixels_are_the_published_ones():
     """Table 4 of Miyato et al.: three blocks of 256 channels up; of 128 down twice, then two that do not."""
     generator, discriminator = (images(kind, "sngan-resnet") for kind in ("generator", "discriminator"))
-    assert generator.body[0].weight.shape == (128, 256, 4, 4)
+    assert generator.body[0].weight.shape == (256 * 4 * 4, 128)
     assert [len(of(generator, kind)) for kind in (UpsampleConv2d, nn.BatchNorm2d, nn.Conv2d)] == [3, 7, 7]
     assert [len(of(discriminator, kind)) for kind in (ConvPool2d, nn.Conv2d, nn.Linear)] == [2, 8, 1]
     assert len(of(discriminator, SpectralNorm)) == 11
@@ -114,7 +116,7 @@ def test_first_weights_are_as_published():
             assert norm.weight.mean().item() == pytest.approx(1, abs=0.02)
             assert norm.weight.std().item() == pytest.approx(0.02, rel=0.3)
     generator = images("generator", "sngan-resnet")
-    bounds = {NoiseToMap: (1, 128 + 256 * 16), UpsampleConv2d: (math.sqrt(2), 2 * 256 * 9)}
+    bounds = {nn.Linear: (1, 128 + 256 * 16), UpsampleConv2d: (math.sqrt(2), 2 * 256 * 9)}
     for kind, (gain, ends) in bounds.items():
         for layer in of(generator, kind):
             assert layer.weight.abs().max().item() == pytest.approx(gain * math.sqrt(6 / ends), rel=0.01)
@@ -190,6 +192,21 @@ def test_a_few_steps_train(name, overrides, tmp_path):
     norms = [b for key, b in after.named_buffers() if key.endswith("running_mean")]
     assert norms
     assert all(b.any() for b in norms)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_stack_of_seeds_trains_as_each_alone(precision):
+    small = {"generator.width": 8, "discriminator.width": 8, "batch_size": 16, "steps": 2, "precision": precision}
+    for name in ("dcgan.digits", "sngan-resnet.digits"):
+        recipe = create_recipe(name, small)
+        train = recipe.dataset.build().part("train")
+        stack = Stacked(recipe, train, [0, 1], torch.device("cpu"))
+        alone = Eager(recipe, train, 1, torch.device("cpu"))
+        for step in range(2):
+            together, single = stack.step(step), alone.step(step)
+        tolerance = 1e-4 if precision == "float32" else 3e-2
+        for key, value in single.items():
+            assert together[key][1].item() == pytest.approx(value.item(), rel=tolerance, abs=tolerance)
 
 
 def test_the_methods_are_the_published_games():
