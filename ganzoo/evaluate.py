@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Final, final
 
@@ -19,22 +19,31 @@ from ganzoo.seeds import derive
 #: Samples of the generator that every metric gets: PacGAN's number, so that modes and quality compare with its tables.
 SAMPLES: Final = 2_500
 CHUNK: Final = 10_000
+#: So many images at once: their maps are far larger than they are.
+IMAGES: Final = 256
 #: What chooses the best snapshot of a run, on the validation part: it needs no density, no labels and no likelihood.
 SELECTION: Final = "energy-distance"
 
 
-@torch.no_grad()
 def sample(generator: Generator, n: int, seed: int, label: Tensor | None = None) -> Batch:
     """``n`` samples on the CPU, a function of the seed and the generator alone."""
+    chunks = list(samples(generator, n, seed, label))
+    labels = [chunk.label for chunk in chunks if chunk.label is not None]
+    return Batch(torch.cat([chunk.x for chunk in chunks]), torch.cat(labels) if labels else None)
+
+
+@torch.no_grad()
+def samples(generator: Generator, n: int, seed: int, label: Tensor | None = None) -> Iterator[Batch]:
+    """The same in chunks, so that not all of them have to be held."""
     device = next(generator.parameters()).device
     rng = torch.Generator(device).manual_seed(seed)
-    chunks: list[Batch] = []
+    piece = IMAGES if any(p.ndim == 4 for p in generator.parameters()) else CHUNK
     for start in range(0, n, CHUNK):
         size = min(CHUNK, n - start)
         z, c = generator.source(size, rng, label=None if label is None else label[start : start + size].to(device))
-        chunks.append(Batch(generator(z, c), c).to(torch.device("cpu")))
-    labels = [chunk.label for chunk in chunks if chunk.label is not None]
-    return Batch(torch.cat([chunk.x for chunk in chunks]), torch.cat(labels) if labels else None)
+        conditions = [None] * size if c is None else c.split(piece)
+        for each, of in zip(z.split(piece), conditions, strict=False):
+            yield Batch(generator(each, of), of).to(torch.device("cpu"))
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -31,6 +31,7 @@ from ganzoo.errors import IncompatibleError, OptionError, UnknownNameError
 from ganzoo.files import atomic_write, copy_file, copy_or_remove, sha256, write_json
 from ganzoo.game import DISCRIMINATOR
 from ganzoo.generator import Generator, TractableGenerator
+from ganzoo.inference import folded
 from ganzoo.origin import CARD, CONFIG, CRITIC, FORMAT, METRICS, MOST, SAMPLES, WEIGHTS, Origin, locate, read_config
 from ganzoo.part import Part, as_object
 from ganzoo.recipe import Recipe
@@ -38,6 +39,9 @@ from ganzoo.weights import to_bytes, weighted
 
 if TYPE_CHECKING:
     from ganzoo.publish import Published
+
+#: As many samples are worth having the generator folded for them.
+FOLDED: Final = 256
 
 
 @final
@@ -160,10 +164,17 @@ class Model:
         The same ``seed`` gives the same samples; without one they differ from call to call. ``label`` asks for one
         label, or for one each, ``(n,)``.
         """
+        chunks = list(self.samples(n, seed=seed, label=label))
+        labels = [chunk.label for chunk in chunks if chunk.label is not None]
+        return Batch(torch.cat([chunk.x for chunk in chunks]), torch.cat(labels) if labels else None)
+
+    def samples(self, n: int, *, seed: int | None = None, label: int | Tensor | None = None) -> Iterator[Batch]:
+        """What `sample` gives, in chunks as they are made: for more than fits into memory."""
         if n < 1:
             raise OptionError(f"n={n} is not allowed; it takes int ≥ 1")
         seed = secrets.randbits(63) if seed is None else seed
-        return evaluate.sample(self.generator, n, seed, None if label is None else self._labels(n, label))
+        generator = folded(self.generator) if n >= FOLDED else self.generator
+        yield from evaluate.samples(generator, n, seed, None if label is None else self._labels(n, label))
 
     def _labels(self, n: int, label: int | Tensor) -> Tensor:
         if self.generator.source(1, torch.Generator(next(self.generator.parameters()).device))[1] is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,14 @@ def _progress(console: Console, *columns: Any) -> Progress:
         TimeRemainingColumn(),
     )
     return Progress(*left, *columns, console=console, disable=not console.is_terminal)
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, and nothing elsewhere, for what takes long only where there is much of it."""
+    with _progress(Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 class TrainProgress:

@@ -19,11 +19,14 @@ import torch
 from processes import forked
 
 import ganzoo
+from ganzoo.dataset import Batch
 from ganzoo.errors import GanzooError, IncompatibleError, ModelError, OptionError, UnknownNameError
+from ganzoo.evaluate import CHUNK
 from ganzoo.files import sha256
-from ganzoo.model import export
+from ganzoo.model import FOLDED, export
 from ganzoo.origin import CONFIG, WEIGHTS
 from ganzoo.recipe import create_recipe
+from ganzoo.sampling import write_samples
 
 NAMES = ("js-gan.ring", "mle-gaussian.mixture-1d", "mle-gmm.ring", "js-gan.digits")
 
@@ -374,6 +377,53 @@ def test_samples_are_written_as_arrays(models, tmp_path):
     assert ended.code == 0, ended.err
     with np.load(tmp_path / "deep/samples.npz") as held:
         assert held["x"].shape == (5, 1, 8, 8)
+
+
+def test_many_samples_are_the_same_in_every_file_and_in_python(models, tmp_path):
+    """More than are made at once, by a generator that is folded for them."""
+    n = CHUNK + FOLDED
+    for ending in ("npz", "safetensors"):
+        ended = forked("sample", models / "js-gan.ring", "-n", n, "--seed", 5, "--out", f"x.{ending}", cwd=tmp_path)
+        assert ended.code == 0, ended.err
+        assert f"{n:,} samples of js-gan.ring (seed 5), shape ({n}, 2)" in ended.out
+    wanted = ganzoo.load(models / "js-gan.ring").sample(n, seed=5).x
+    assert torch.equal(wanted, safetensors.torch.load_file(tmp_path / "x.safetensors")["x"])
+    with np.load(tmp_path / "x.npz") as held:
+        assert list(held) == ["x"]
+        assert np.array_equal(held["x"], wanted.numpy())
+
+
+def test_labels_are_written_beside_their_samples(tmp_path):
+    recipe = create_recipe("js-gan.digits", {"generator.classes": 10, "discriminator.classes": 10, "steps": 1})
+    export(tmp_path / "model", recipe, recipe.networks()["generator"], {"seed": 0, "step": 1, "metrics": {}})
+    wanted = ganzoo.load(tmp_path / "model").sample(300, seed=1)
+    assert wanted.label is not None
+    for ending in ("npz", "safetensors"):
+        write_samples(str(tmp_path / "model"), 300, 1, None, "cpu", tmp_path / f"x.{ending}", lambda *_: None)
+    held = safetensors.torch.load_file(tmp_path / "x.safetensors")
+    assert torch.equal(held["x"], wanted.x)
+    assert torch.equal(held["label"], wanted.label)
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert np.array_equal(arrays["x"], wanted.x.numpy())
+        assert np.array_equal(arrays["label"], wanted.label.numpy())
+
+
+def test_samples_that_cannot_be_finished_leave_nothing(models, tmp_path, monkeypatch):
+    def broken(self, n, **_):
+        yield Batch(torch.zeros(3, 2))
+        raise OSError("no space left")
+
+    monkeypatch.setattr(ganzoo.Model, "samples", broken)
+    for ending in ("npz", "safetensors"):
+        with pytest.raises(OSError, match="no space"):
+            write_samples(str(models / "js-gan.ring"), 6, 1, None, "cpu", tmp_path / f"x.{ending}", lambda *_: None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_of_more_than_it_can_show_is_refused(models, tmp_path):
+    ended = forked("sample", models / "js-gan.ring", "-n", 1_000_000, "--out", "x.png", cwd=tmp_path)
+    assert ended.code == 2
+    assert "--out samples.npz takes all of them" in ended.err
 
 
 def test_another_ending_is_refused_before_anything_is_made(models, tmp_path):

@@ -91,7 +91,13 @@ def _stop_here() -> NoReturn:
     help="A .png, .npz or .safetensors file.",
 )
 def sample(model: str, n: int, seed: int, label: int | None, device: str, out: Path) -> None:
-    """Draw samples from MODEL: its folder, that of a run or of `train`, or ORG/NAME[@REV] on the Hugging Face Hub."""
+    """Draw samples from MODEL: its folder, that of a run or of `train`, or ORG/NAME[@REV] on the Hugging Face Hub.
+
+    They are written as they are made, so that there may be more than fits into memory.
+    """
+    from ganzoo.progress import counting
     from ganzoo.sampling import write_samples
 
-    click.echo(write_samples(model, n, seed, label, device, out, heard))
+    with counting("samples", n) as made:
+        said = write_samples(model, n, seed, label, device, out, heard, made)
+    click.echo(said)
