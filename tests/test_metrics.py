@@ -10,6 +10,7 @@ from scipy import stats
 from torch.distributions import Normal, kl_divergence
 
 from ganzoo.dataset import Batch, Dataset, Modes
+from ganzoo.distances import wasserstein_1d
 from ganzoo.metric import Evidence
 from ganzoo.zoo.datasets import Digits, Grid, Mixture1D, MixtureDataset, Ring, TwoMoons
 from ganzoo.zoo.metrics import (
@@ -22,7 +23,6 @@ from ganzoo.zoo.metrics import (
     ModeKL,
     ModesCovered,
     SlicedWasserstein,
-    wasserstein_1d,
 )
 
 N = 10_000

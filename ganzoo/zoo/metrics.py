@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ganzoo.dataset import Dataset, Modes, TractableDataset
+from ganzoo.distances import sliced_wasserstein
 from ganzoo.metric import Evidence, Metric, Score
 
 MOST_BINS: Final = 1_000_000
@@ -238,23 +239,12 @@ class SlicedWasserstein(Metric):
         return True
 
     def __call__(self, evidence: Evidence) -> Score:
-        x, y = (b.x[: self.samples].flatten(1).double() for b in (evidence.real, evidence.fake))
+        x, y = (b.x[: self.samples].flatten(1) for b in (evidence.real, evidence.fake))
         d = x.shape[1]
         directions = torch.randn(d, self.projections if d > 1 else 1, generator=evidence.rng(), dtype=torch.float64)
         directions = directions / directions.norm(dim=0)
-        value = float(wasserstein_1d(x @ directions, y @ directions).mean())
+        value = sliced_wasserstein(x, y, directions)
         return Score(value, f"{directions.shape[1]} directions, {len(x):,} real, {len(y):,} generated")
-
-
-def wasserstein_1d(x: Tensor, y: Tensor) -> Tensor:
-    """``W1 = ∫₀¹ |F⁻¹(t) − G⁻¹(t)| dt`` of each column of ``x (n, k)`` and ``y (m, k)``, exactly, for any n and m."""
-    n, m = len(x), len(y)
-    # Both quantile functions are constant between the points i/n and j/m; in integers, between the multiples of m and
-    # n.
-    ends = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique()
-    width = ends.diff(prepend=ends.new_zeros(1)).to(x.dtype) / (n * m)
-    gap = x.sort(0).values[(ends - 1) // m] - y.sort(0).values[(ends - 1) // n]
-    return width @ gap.abs()
 
 
 @final
