@@ -28,6 +28,10 @@ PANEL: Final = 256
 SPARE: Final = 7
 """How many more than the nearest neighbours are looked at, so that bounds seldom leave any open."""
 GROUPS: Final = 256
+CACHED: Final = 2**18
+"""Numbers of a block that is gone through several times."""
+FEW: Final = 8
+"""Dimensions."""
 CELLS: Final = 2**22
 """Numbers held at once where memory would otherwise grow with n · m."""
 
@@ -252,15 +256,14 @@ class _Bounds(NamedTuple):
     """Bounds on ``‖x_i − y_j‖²`` by matrix products: ``low`` is a lower one in ``unit``, ``low + width`` an upper one.
 
     A product of d + 2 terms in a type of precision ε is within ``(d + 2) ε`` of the sum of its absolute terms, which is
-    at most ``2 (‖x‖² + ‖y‖²)``; the rest of ``slack`` is for rounding what goes in.
+    at most ``2 (‖x‖² + ‖y‖²)``; the rest of the slack is for rounding what goes in.
     """
 
     left: Tensor
     right: Tensor
     unit: float
-    slack: float
-    x: Tensor
-    y: Tensor
+    slack_x: Tensor
+    slack_y: Tensor
 
     @classmethod
     def between(cls, x: Tensor, y: Tensor, dtype: torch.dtype) -> _Bounds:
@@ -269,18 +272,18 @@ class _Bounds(NamedTuple):
         # A power of two: dividing by it rounds nothing, and squares neither overflow nor vanish.
         scale = 2.0 ** math.ceil(math.log2(max(float(x.abs().max()), float(y.abs().max())) or 1.0))
         x, y = x / scale, y / scale
-        # What is added to the norms covers products too small for float32.
-        a, b = x.square().sum(1) + 1e-30, y.square().sum(1) + 1e-30
-        slack = 2 * (x.shape[1] + 16) * torch.finfo(dtype).eps
-        left = torch.cat([-2 * x, (1 - slack) * a[:, None], torch.ones_like(a[:, None])], 1)
-        right = torch.cat([y, torch.ones_like(b[:, None]), (1 - slack) * b[:, None]], 1)
-        return cls(left.to(dtype), right.to(dtype).T.contiguous(), scale**2, slack, a, b)
+        a, b = x.square().sum(1), y.square().sum(1)
+        # What is added here covers products too small for float32.
+        slack_a, slack_b = (2 * (x.shape[1] + 16) * torch.finfo(dtype).eps * (norms + 1e-30) for norms in (a, b))
+        left = torch.cat([-2 * x, (a - slack_a)[:, None], torch.ones_like(a[:, None])], 1)
+        right = torch.cat([y, torch.ones_like(b[:, None]), (b - slack_b)[:, None]], 1)
+        return cls(left.to(dtype), right.to(dtype).T.contiguous(), scale**2, slack_a, slack_b)
 
     def low(self, rows: Tensor) -> Tensor:
         return _matmul(self.left[rows], self.right)
 
     def width(self, i: Tensor, j: Tensor) -> Tensor:
-        return 2 * self.slack * (self.x[i] + self.y[j]) * self.unit
+        return 2 * self.unit * (self.slack_x[i] + self.slack_y[j])
 
     def above(self, squared: Tensor) -> Tensor:
         """In ``unit`` and the type of ``low``, rounded up."""
@@ -379,3 +382,25 @@ def _rounding(x: Tensor, y: Tensor, directions: Tensor) -> float:
         error = some.double() @ directions.double() - _matmul(some.float(), directions.float()).double()
         variance += float(error.square().mean()) / len(samples)
     return math.sqrt(variance / directions.shape[1])
+
+
+def mean_distance(x: Tensor, y: Tensor) -> float:
+    """``E‖X − Y‖`` over all pairs of samples ``(n, d)`` and ``(m, d)``, in the units of the data.
+
+    In few dimensions by differences, in blocks that stay in the cache; otherwise by `torch.cdist`. No distance is
+    computed from products, which would lose the small ones.
+    """
+    x, y = _samples(x, y, 1)
+    rows = max(1, CACHED // len(y))
+    total = sum(float(_distances(block, y).sum(dtype=torch.float64)) for block in x.split(rows))
+    return total / (len(x) * len(y))
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    if x.shape[1] > FEW:
+        return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+    squares = (x[:, :1] - y[:, 0]).square_()
+    for k in range(1, x.shape[1]):
+        gap = x[:, k, None] - y[:, k]
+        squares.addcmul_(gap, gap)
+    return squares.sqrt_()

@@ -10,7 +10,7 @@ import click
 from ganzoo.errors import UsageError
 from ganzoo.part import Option, Part, to_json
 from ganzoo.plugins import find_any
-from ganzoo.recipe import BUDGET, Recipe
+from ganzoo.recipe import BUDGET, SHORTCUTS, Recipe
 from ganzoo.registry import Entry, Paper
 
 
@@ -38,6 +38,9 @@ def _print_recipe(recipe: Recipe) -> None:
     click.echo(f"  order          {'simultaneous' if recipe.simultaneous else 'alternating'}")
     for option in BUDGET:
         click.echo(f"  {option.name:14} {getattr(recipe, option.name):<14g} {option.help}")
+    for option in SHORTCUTS:
+        if (value := getattr(recipe, option.name)) != option.default:
+            click.echo(f"  {option.name:14} {value!s:<14} {option.help}")
     click.echo(f"  digest         {recipe.digest}")
     if paper := recipe.paper:
         click.echo(f"  paper          {_reference(paper)}")

@@ -261,6 +261,8 @@ def together(
                 if refused is None:
                     raise
                 refused(run, error)
+        for run in found:
+            run.dataset = runs[0].dataset  # they have one recipe: there is no need of a copy each
         for choice, program, at in list(_programs(found, engine)):
             yield from _Program(choice, program, at, listen).outcomes()
 

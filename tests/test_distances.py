@@ -12,7 +12,15 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import pairwise_distances
 
 from ganzoo import distances
-from ganzoo.distances import PRDC, frechet, frechet_from_moments, prdc, sliced_wasserstein, wasserstein_1d
+from ganzoo.distances import (
+    PRDC,
+    frechet,
+    frechet_from_moments,
+    mean_distance,
+    prdc,
+    sliced_wasserstein,
+    wasserstein_1d,
+)
 from ganzoo.errors import OptionError
 
 
@@ -270,11 +278,12 @@ def test_the_smallest_of_a_row_are_found(n, k):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("d", [1, 64, 3_072])
-def test_bounds_hold(d, dtype):
-    """Products within their stated width of differences, for norms over many orders."""
-    size = torch.logspace(-20, 3, 200).double()[:, None]
-    x, y = normal(200, d) * size, normal(200, d, seed=1) * size.flip(0)
-    y[:50] = x[:50] * (1 + 1e-9)
+@pytest.mark.parametrize("span", [(-24, -18), (-6, 3)])
+def test_bounds_hold(d, dtype, span):
+    """Products within their stated width of differences, for norms down to where float32 has none."""
+    x = normal(200, d) * torch.logspace(*span, 200).double()[:, None]
+    y = normal(200, d, seed=1) * torch.logspace(-24, 3, 200).double()[:, None]
+    y[::4] = x[::4] * (1 + 1e-9)
     bounds = distances._Bounds.between(x, y, dtype)
     i, j = (index.flatten() for index in torch.meshgrid(torch.arange(200), torch.arange(200), indexing="ij"))
     low = bounds.low(torch.arange(200)).flatten().double() * bounds.unit
@@ -373,3 +382,16 @@ def test_what_has_no_sliced_distance_is_refused():
             sliced_wasserstein(x, x, bad)
     with pytest.raises(OptionError, match="second set has 0 samples"):
         sliced_wasserstein(x, x[:0], torch.eye(3))
+
+
+# Mean distances
+
+
+@pytest.mark.parametrize("d", [1, 2, 8, 9, 64])
+def test_the_mean_distance_is_that_of_all_pairs(d):
+    rng = torch.Generator().manual_seed(d)
+    x = torch.randn(300, d, generator=rng, dtype=torch.float64)
+    y = 1e-3 * torch.randn(1_700, d, generator=rng, dtype=torch.float64)  # several blocks, and small distances
+    for a, b in ((x, y), (y, x), (y, y)):
+        wanted = float((a[:, None] - b).norm(dim=2).mean())
+        assert mean_distance(a, b) == pytest.approx(wanted, rel=1e-12)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ganzoo.dataset import Dataset, Modes, TractableDataset
-from ganzoo.distances import sliced_wasserstein
+from ganzoo.distances import mean_distance, sliced_wasserstein
 from ganzoo.metric import Evidence, Metric, Score
 
 MOST_BINS: Final = 1_000_000
@@ -219,8 +219,8 @@ class EnergyDistance(Metric):
 
     def __call__(self, evidence: Evidence) -> Score:
         x, y = (b.x[: self.samples].flatten(1).double() for b in (evidence.real, evidence.fake))
-        within = sum(float(torch.nn.functional.pdist(a).mean()) for a in (x, y))
-        return Score(2 * float(torch.cdist(x, y).mean()) - within, f"{len(x):,} real, {len(y):,} generated, unbiased")
+        within = sum(mean_distance(a, a) * len(a) / (len(a) - 1) for a in (x, y))
+        return Score(2 * mean_distance(x, y) - within, f"{len(x):,} real, {len(y):,} generated, unbiased")
 
 
 @final
