@@ -281,7 +281,7 @@ def test_the_smallest_of_a_row_are_found(n, k):
 @pytest.mark.parametrize("span", [(-24, -18), (-6, 3)])
 def test_bounds_hold(d, dtype, span):
     """Products within their stated width of differences, for norms down to where float32 has none."""
-    x = normal(200, d) * torch.logspace(*span, 200).double()[:, None]
+    x = normal(200, d) * torch.logspace(span[0], span[1], 200).double()[:, None]
     y = normal(200, d, seed=1) * torch.logspace(-24, 3, 200).double()[:, None]
     y[::4] = x[::4] * (1 + 1e-9)
     bounds = distances._Bounds.between(x, y, dtype)
