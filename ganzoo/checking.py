@@ -13,7 +13,7 @@ from ganzoo.part import KINDS
 from ganzoo.plugins import find_any, host, registry
 from ganzoo.recipe import Recipe, canonical_name, create_recipe, recipe_names
 from ganzoo.registry import Entry, canonical
-from ganzoo.testing import check_entry, check_plugin, check_recipe, entries_of
+from ganzoo.testing import check_engines, check_entry, check_plugin, check_recipe, entries_of
 from ganzoo.train import Run
 
 
@@ -97,8 +97,9 @@ def _tiny(name: str) -> Recipe:
 
 
 def _tiny_round(recipe: Recipe) -> None:
-    """The recipe's contract, and two steps of it on the CPU."""
+    """The recipe's contract in every engine, and two steps of it on the CPU."""
     check_recipe(recipe)
+    check_engines(recipe)
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         outcome = Run(recipe, 0, Path(folder), device="cpu", draw=False).train()
     assert outcome.status == "finished", f"two steps of it end as {outcome.status}"
