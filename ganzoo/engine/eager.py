@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, final
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ganzoo.dataset import Batch
-from ganzoo.engine.base import Engine, decay, initialised, kept, labels, under, unkept
+from ganzoo.engine.base import initialised, kept, under, unkept
+from ganzoo.engine.capture import Recorder
 from ganzoo.engine.functional import Functional
-from ganzoo.engine.rounds import lowered, opened, probe
+from ganzoo.engine.rounds import opened
+from ganzoo.engine.steps import Number, Steps, move
 from ganzoo.engine.stream import Feed, Stream
 from ganzoo.game import Round, Turn
 from ganzoo.generator import Generator
-from ganzoo.part import build
 from ganzoo.recipe import Recipe
 from ganzoo.seeds import derive
-from ganzoo.update import Optimizer, Schedule
 
 SINGLE: Final = "single"
 
 
 @final
-class Eager(Engine):
+class Eager(Steps):
     """The players of one run and how they move.
 
     Args:
@@ -34,30 +33,28 @@ class Eager(Engine):
         train: the samples of the train part.
         seed: of this run; initial weights, data order and noise each have a stream of their own.
         device: where everything lives.
+        recorder: makes programs of steps; by default the device's own, where it has one.
     """
 
-    def __init__(self, recipe: Recipe, train: Batch, seed: int, device: torch.device) -> None:
-        self.recipe, self.seeds, self.device = recipe, (seed,), device
-        self.turns = [turn.built() for turn in recipe.turns]
+    def __init__(
+        self, recipe: Recipe, train: Batch, seed: int, device: torch.device, *, recorder: Recorder | None = None
+    ) -> None:
+        super().__init__(recipe, device, recorder)
+        self.seeds = (seed,)
         # Terms and layers may use torch's global random state: it belongs to the run, like every other stream.
         torch.manual_seed(derive(seed, "global"))
         self.networks = {
             name: _laid_out(initialised(recipe, name, seed, train.x).to(device)) for name in recipe.players
         }
-        self.generators = {n: g for n, g in self.networks.items() if isinstance(g, Generator)}
-        self.ema = {name: copy.deepcopy(g).eval().requires_grad_(False) for name, g in self.generators.items()}
+        generators = {n: g for n, g in self.networks.items() if isinstance(g, Generator)}
+        self.ema = {name: copy.deepcopy(g).eval().requires_grad_(False) for name, g in generators.items()}
         train = train.to(device)
-        self.stream = Stream(recipe, self.turns, self.generators, train, seed)
-        self._chunk: list[Feed] = []
+        self.stream = Stream(recipe, self.turns, generators, train, seed)
+        self.streams = (self.stream,)
         self._parameters: dict[str, list[Tensor]] = {
             name: [p for p in network.parameters() if p.requires_grad] for name, network in self.networks.items()
         }
-        self.optimizers = {name: self._optimizer(name) for name in recipe.players}
-        self._rates = {
-            name: [group.get("lr", 0.0) for group in optimizer.param_groups]
-            for name, optimizer in self.optimizers.items()
-        }
-        self._schedules: dict[str, Schedule | None] = {n: build(p.schedule) for n, p in recipe.players.items()}
+        self.optimizers = {name: self._optimizer(name, self._parameters[name]) for name in recipe.players}
         self._callable = {name: Functional(network) for name, network in self.networks.items()}
         # Walking a module tree costs as much as a small layer, so what every step needs is listed once.
         self._averages: list[tuple[list[Tensor], list[Tensor]]] = [
@@ -68,47 +65,24 @@ class Eager(Engine):
             for n, average in self.ema.items()
             for pair in zip(average.buffers(), self.networks[n].buffers(), strict=True)
         ]
-        self._labels = labels(self.turns)
-        self._lower = lowered(recipe, device)
-        trial = Stream(recipe, self.turns, self.generators, train, 0).chunk(0)
-        self._pairs = [
-            probe(turn, self.networks, {key: t[0] for key, t in feed.items()}).pairs
-            for turn, feed in zip(self.turns, trial, strict=True)
-        ]
         self._moving = ""
-
-    def _optimizer(self, name: str) -> torch.optim.Optimizer:
-        optimizer: Optimizer = self.recipe.players[name].optimizer.build()
-        return optimizer.make(self._parameters[name])
+        self._prepared(self.networks, Stream(recipe, self.turns, generators, train, 0).chunk(0))
 
     @property
     def name(self) -> str:
         return SINGLE
 
-    def step(self, step: int, *, observe: bool = False) -> dict[str, Tensor]:
-        if not self._chunk or self.stream.begins(step):
-            self._chunk = self.stream.chunk(step)
-        seen: dict[str, Tensor] = {}
-        for index, turn in enumerate(self.turns):
-            for repeat in range(turn.repeats):
-                row = self.stream.row(index, step, repeat)
-                feed = {key: t[row] for key, t in self._chunk[index].items()}
-                seen.update(self._descend(index, feed, step, observe))
-                if not self.recipe.simultaneous:
-                    self._update(turn, step)
-        if self.recipe.simultaneous:
-            for turn in self.turns:
-                self._update(turn, step)
-        self._average(step)
-        return seen
+    def _drawn(self, step: int) -> list[Feed]:
+        return self.stream.chunk(step)
 
-    def _descend(self, index: int, feed: Feed, step: int, observe: bool) -> dict[str, Tensor]:
-        """The gradient of a turn's losses in its player's parameters, left in their ``grad``."""
-        turn, steps = self.turns[index], self.recipe.steps
+    def _descend(
+        self, index: int, feed: Feed, due: tuple[int, ...], strengths: Sequence[Number], step: int, observe: bool
+    ) -> dict[str, Tensor]:
+        turn, pairs = self.turns[index], self._probes[index].pairs
         self._focus(turn.player)
         self._callable[turn.player].prepare()
-        with opened(self._callable, feed, step, steps, self._pairs[index], self._lower) as round:
-            loss, values = turn.losses(round, turn.losses.due(step), turn.losses.strengths(step, steps))
+        with opened(self._callable, feed, step, self.recipe.steps, pairs, self._lower) as round:
+            loss, values = turn.losses(round, due, strengths)
             seen = {f"{self._labels[index]}/{label}": value.detach() for label, value in values.items()}
             if observe:
                 seen.update(observations(turn, round))
@@ -126,28 +100,29 @@ class Eager(Engine):
             for parameter in parameters:
                 parameter.requires_grad_(name == player)
 
-    def _update(self, turn: Turn, step: int) -> None:
-        optimizer = self.optimizers[turn.player]
-        if (schedule := self._schedules[turn.player]) is not None:
-            factor = schedule(step, self.recipe.steps)
-            for group, rate in zip(optimizer.param_groups, self._rates[turn.player], strict=True):
-                group["lr"] = rate * factor
-        optimizer.step()
-        if turn.project is not None:
-            with torch.no_grad():
-                turn.project(self._parameters[turn.player])
-
-    def _average(self, step: int) -> None:
-        average = get_ema_multi_avg_fn(decay(self.recipe, step))
+    def _average(self, weight: Number) -> None:
         for held, current in self._averages:
-            average(held, current, step)
+            move(held, current, weight)
         with torch.no_grad():
             for held, current in self._buffers:
                 held.copy_(current)
 
+    def _trained(self, player: str) -> list[Tensor]:
+        return self._parameters[player]
+
+    def _everything(self) -> dict[str, Tensor]:
+        networks = {**self.networks, **{f"average {name}": average for name, average in self.ema.items()}}
+        held = {
+            f"{name}.{key}": t
+            for name, network in networks.items()
+            for key, t in (*network.named_parameters(), *network.named_buffers())
+        }
+        return {**held, **self._slots()}
+
     def finite(self) -> list[bool]:
         with torch.no_grad():
-            return [all(bool(p.isfinite().all()) for parameters in self._parameters.values() for p in parameters)]
+            each = [p.isfinite().all() for parameters in self._parameters.values() for p in parameters]
+            return [bool(torch.stack(each).all())]
 
     def freeze(self, run: int, step: int, tensors: Mapping[str, Tensor]) -> None:
         self.load(run, step, tensors)  # there are no others that would go on
@@ -182,7 +157,7 @@ class Eager(Engine):
                 index, _, slot = key.partition(".")
                 slots.setdefault(int(index), {})[slot] = unkept(value)
             optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
-        self._chunk = []
+        self._restarted()
         self.stream.load(tensors["rng.noise"])
         torch.set_rng_state(tensors["rng.global"])
         if "rng.cuda" in tensors and self.device.type == "cuda":

@@ -47,9 +47,15 @@ def opened(
 
 
 def lowered(recipe: Recipe, device: torch.device) -> Lower:
-    """The context of the recipe's precision; sets what the process does with matrices in single precision."""
+    """The context of the recipe's precision; sets what the process does with matrices in single precision.
+
+    On CUDA devices that is single precision, in convolutions too, unless the recipe's precision is ``tf32``. torch has
+    two sets of switches for it, and refuses to say how they are set where they contradict each other.
+    """
     exact = recipe.precision != "tf32"
-    torch.backends.cuda.matmul.fp32_precision = torch.backends.cudnn.conv.fp32_precision = "ieee" if exact else "tf32"  # pyright: ignore
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    matmul.allow_tf32 = cudnn.allow_tf32 = not exact  # pyright: ignore[reportAttributeAccessIssue]
+    matmul.fp32_precision = cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "ieee" if exact else "tf32"  # pyright: ignore
     if recipe.precision == "bfloat16":
         return partial(torch.autocast, device.type, dtype=torch.bfloat16)
     return nullcontext

@@ -31,5 +31,11 @@ class Sampler:
     def _shuffled(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
             rng = torch.Generator().manual_seed(derive(self.seed, f"epoch {epoch}"))
-            self._epoch, self._order = epoch, torch.randperm(len(self.data.x), generator=rng).to(self.data.x.device)
+            order = torch.randperm(len(self.data.x), generator=rng)
+            self._epoch, self._order = epoch, sent(order, self.data.x.device)
         return self._order
+
+
+def sent(t: Tensor, device: torch.device) -> Tensor:
+    """On the device, which nobody waits for."""
+    return t.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else t.to(device)

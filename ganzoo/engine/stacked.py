@@ -13,18 +13,17 @@ from torch.func import vmap
 
 from ganzoo.dataset import Batch
 from ganzoo.discriminator import Discriminator
-from ganzoo.engine.base import Engine, decay, initialised, kept, labels, under, unkept
+from ganzoo.engine.base import initialised, kept, under, unkept
+from ganzoo.engine.capture import Recorder
 from ganzoo.engine.compiled import compiled
 from ganzoo.engine.eager import observations
 from ganzoo.engine.functional import Functional
-from ganzoo.engine.rounds import lowered, opened, probe
+from ganzoo.engine.rounds import opened
 from ganzoo.engine.stack import ALIGNED, Stack
+from ganzoo.engine.steps import Number, Steps
 from ganzoo.engine.stream import Feed, Stream
-from ganzoo.game import Turn
 from ganzoo.generator import Generator
-from ganzoo.part import build
 from ganzoo.recipe import Recipe
-from ganzoo.update import Optimizer, Schedule
 
 STACK: Final = "stack"
 COMPILED: Final = "compiled stack"
@@ -34,83 +33,62 @@ Gradient = Callable[[dict[str, Tensor], dict[str, dict[str, Tensor]], Feed, Tens
 
 
 @final
-class Stacked(Engine):
+class Stacked(Steps):
     """The runs with these seeds as one program.
 
-    A run's bits do not depend on how many others there are, on the CPU. A batched product of two matrices or more
+    On the CPU, a run's bits do not depend on how many others there are. A batched product of two matrices or more
     computes each in the same way, and one of a single matrix does not; and what is left over at the end of a loop over
-    vectors is rounded in another way than the rest. So there are always some more at the end, that nobody looks at:
-    one, or as many as have `ALIGNED` samples.
+    vectors is rounded in another way than the rest. So there are always some more at the end there, that nobody looks
+    at: one, or as many as have `ALIGNED` samples.
 
     Args:
         recipe: what is played; its networks must be stackable, its terms free of randomness of their own.
         train: the samples of the train part.
         seeds: of the runs.
         device: where everything lives.
+        recorder: makes programs of steps; by default the device's own, where it has one.
         compile: whether the gradient of a turn is compiled, at its first step.
     """
 
     def __init__(
-        self, recipe: Recipe, train: Batch, seeds: Sequence[int], device: torch.device, *, compile: bool = False
+        self,
+        recipe: Recipe,
+        train: Batch,
+        seeds: Sequence[int],
+        device: torch.device,
+        *,
+        recorder: Recorder | None = None,
+        compile: bool = False,
     ) -> None:
-        self.recipe, self.seeds, self.device, self.compile = recipe, tuple(seeds), device, compile
-        self.turns = [turn.built() for turn in recipe.turns]
-        self._slots = (*self.seeds, *self.seeds[-1:] * math.ceil(ALIGNED / recipe.batch_size))
+        super().__init__(recipe, device, recorder)
+        self.seeds, self.compile = tuple(seeds), compile
+        others = math.ceil(ALIGNED / recipe.batch_size) if device.type == "cpu" else 0
+        self._places = (*self.seeds, *self.seeds[-1:] * others)
         self.modules: dict[str, nn.Module] = {}
         self.stacks: dict[str, Stack] = {}
         for name in recipe.players:
-            networks = [initialised(recipe, name, seed, train.x) for seed in self._slots]
+            networks = [initialised(recipe, name, seed, train.x) for seed in self._places]
             self.modules[name] = networks[0].to(device)
             self.stacks[name] = Stack(networks, device)
         generators = {n: g for n, g in self.modules.items() if isinstance(g, Generator)}
         self.ema = {name: self.stacks[name].clone() for name in generators}
         self._shown = {name: copy.deepcopy(g).eval().requires_grad_(False) for name, g in generators.items()}
         train = train.to(device)
-        self.streams = [Stream(recipe, self.turns, generators, train, seed) for seed in self._slots]
-        self._chunk: list[Feed] = []
-        self.optimizers = {name: self._optimizer(name) for name in recipe.players}
-        self._rates = {
-            name: [group.get("lr", 0.0) for group in optimizer.param_groups]
-            for name, optimizer in self.optimizers.items()
-        }
-        self._schedules: dict[str, Schedule | None] = {n: build(p.schedule) for n, p in recipe.players.items()}
-        self._labels = labels(self.turns)
-        self._lower = lowered(recipe, device)
-        trial = Stream(recipe, self.turns, generators, train, 0).chunk(0)
-        self._probes = [
-            probe(turn, self.modules, {key: t[0] for key, t in feed.items()})
-            for turn, feed in zip(self.turns, trial, strict=True)
-        ]
+        self.streams = [Stream(recipe, self.turns, generators, train, seed) for seed in self._places]
+        self.optimizers = {name: self._optimizer(name, self._trained(name)) for name in recipe.players}
         self._gradients: dict[tuple[int, tuple[int, ...]], Gradient] = {}
         self._weights: dict[int, tuple[tuple[float, ...], Tensor]] = {}
         self._frozen: dict[int, list[Tensor]] = {}
-        self._notes: list[str] = []
+        self._prepared(self.modules, Stream(recipe, self.turns, generators, train, 0).chunk(0))
 
     @property
     def name(self) -> str:
         return COMPILED if self.compile else STACK
 
-    def _optimizer(self, name: str) -> torch.optim.Optimizer:
-        optimizer: Optimizer = self.recipe.players[name].optimizer.build()
-        return optimizer.make([self.stacks[name].flat])
-
     # A step -----------------------------------------------------------------------------------------------------------
 
     def step(self, step: int, *, observe: bool = False) -> dict[str, Tensor]:
-        if not self._chunk or self.streams[0].begins(step):
-            self._chunk = _stacked([stream.chunk(step) for stream in self.streams])
-        seen: dict[str, Tensor] = {}
-        for index, turn in enumerate(self.turns):
-            for repeat in range(turn.repeats):
-                row = self.streams[0].row(index, step, repeat)
-                feed = {key: t[row] for key, t in self._chunk[index].items()}
-                seen.update(self._descend(index, feed, step, observe))
-                if not self.recipe.simultaneous:
-                    self._update(turn, step)
-        if self.recipe.simultaneous:
-            for turn in self.turns:
-                self._update(turn, step)
-        self._average(step)
+        seen = super().step(step, observe=observe)
         for run, held in self._frozen.items():
             for t, then in zip(self._state(), held, strict=True):
                 t[run] = then
@@ -123,10 +101,14 @@ class Stacked(Engine):
         )
         for index, feed in enumerate(chunk):
             row = {key: t[0] for key, t in feed.items()}
+            due = self.turns[index].losses.due(0)
             buffers = {name: {key: t.clone() for key, t in held.items()} for name, held in self._buffers.items()}
             self._prepare(self.turns[index].player)
-            self._program(index, 0)(self._parameters, buffers, row, self._strengths(index, 0))
+            self._program(index, due, 0)(self._parameters, buffers, row, self._as_tensor(index, [1.0] * len(due)))
             self._observe(index, row, 0)
+
+    def _drawn(self, step: int) -> list[Feed]:
+        return _stacked([stream.chunk(step) for stream in self.streams])
 
     @property
     def _parameters(self) -> dict[str, Tensor]:
@@ -136,35 +118,36 @@ class Stacked(Engine):
     def _buffers(self) -> dict[str, dict[str, Tensor]]:
         return {name: stack.buffers for name, stack in self.stacks.items()}
 
-    def _descend(self, index: int, feed: Feed, step: int, observe: bool) -> dict[str, Tensor]:
-        """The gradient of a turn's losses in its player's parameters, left in their ``grad``."""
+    def _descend(
+        self, index: int, feed: Feed, due: tuple[int, ...], strengths: Sequence[Number], step: int, observe: bool
+    ) -> dict[str, Tensor]:
         turn = self.turns[index]
         self._prepare(turn.player)
-        given = (self._parameters, self._buffers, feed, self._strengths(index, step))
+        given = (self._parameters, self._buffers, feed, self._as_tensor(index, strengths))
         observed = self._observe(index, feed, step) if observe else {}
-        self.stacks[turn.player].flat.grad, values = self._gradient(index, step, given)(*given)
+        self.stacks[turn.player].flat.grad, values = self._gradient(index, due, step, given)(*given)
         return {f"{self._labels[index]}/{label}": value for label, value in values.items()} | observed
 
-    def _strengths(self, index: int, step: int) -> Tensor:
-        """As a tensor, since the program is the same whatever they are; made anew where they change."""
-        values = self.turns[index].losses.strengths(step, self.recipe.steps)
+    def _as_tensor(self, index: int, strengths: Sequence[Number]) -> Tensor:
+        """Since the program of a turn is the same whatever they are; made anew where they change."""
+        if isinstance(strengths[0], Tensor):
+            return torch.stack([*strengths])  # pyright: ignore[reportArgumentType, reportCallIssue]
+        values = cast("tuple[float, ...]", tuple(strengths))
         if (held := self._weights.get(index)) is None or held[0] != values:
             held = self._weights[index] = values, torch.tensor(values, device=self.device)
         return held[1]
 
-    def _gradient(self, index: int, step: int, given: tuple[Any, ...]) -> Gradient:
+    def _gradient(self, index: int, due: tuple[int, ...], step: int, given: tuple[Any, ...]) -> Gradient:
         """The program of a turn with the terms that are due."""
         if self._probes[index].timed:  # a term reads the step: every step is another program
-            return self._program(index, step)
-        key = index, self.turns[index].losses.due(step)
-        if key not in self._gradients:
-            program = self._program(index, step)
-            self._gradients[key] = compiled(program, given, self._notes.append) if self.compile else program
-        return self._gradients[key]
+            return self._program(index, due, step)
+        if (index, due) not in self._gradients:
+            program = self._program(index, due, step)
+            self._gradients[index, due] = compiled(program, given, self._notes.append) if self.compile else program
+        return self._gradients[index, due]
 
-    def _program(self, index: int, step: int) -> Gradient:
+    def _program(self, index: int, due: tuple[int, ...], step: int) -> Gradient:
         turn, pairs, steps = self.turns[index], self._probes[index].pairs, self.recipe.steps
-        due = turn.losses.due(step)
 
         def gradient(
             parameters: dict[str, Tensor], buffers: dict[str, dict[str, Tensor]], feed: Feed, strengths: Tensor
@@ -215,28 +198,26 @@ class Stacked(Engine):
 
         vmap(one)(stack.flat, stack.buffers)
 
-    def _update(self, turn: Turn, step: int) -> None:
-        optimizer, stack = self.optimizers[turn.player], self.stacks[turn.player]
-        if (schedule := self._schedules[turn.player]) is not None:
-            factor = schedule(step, self.recipe.steps)
-            for group, rate in zip(optimizer.param_groups, self._rates[turn.player], strict=True):
-                group["lr"] = rate * factor
-        optimizer.step()
-        if turn.project is not None:
-            with torch.no_grad():
-                turn.project([stack.flat])
-
     @torch.no_grad()
-    def _average(self, step: int) -> None:
-        weight = 1 - decay(self.recipe, step)
+    def _average(self, weight: Number) -> None:
         for name, average in self.ema.items():
             average.flat.lerp_(self.stacks[name].flat, weight)
             for key, buffer in average.buffers.items():
                 buffer.copy_(self.stacks[name].buffers[key])
 
-    def take_notes(self) -> list[str]:
-        notes, self._notes[:] = list(dict.fromkeys(self._notes)), []
-        return notes
+    def _trained(self, player: str) -> list[Tensor]:
+        return [self.stacks[player].flat]
+
+    def _everything(self) -> dict[str, Tensor]:
+        stacks = {**self.stacks, **{f"average {name}": average for name, average in self.ema.items()}}
+        held = {f"{name}.{key}": t for name, stack in stacks.items() for key, t in stack.buffers.items()}
+        rest = {  # what modules hold themselves
+            f"{name}'s own {key}": t
+            for name, module in self.modules.items()
+            for key, t in module.named_buffers()
+            if key not in self.stacks[name].buffers
+        }
+        return {**{name: stack.flat for name, stack in stacks.items()}, **held, **rest, **self._slots()}
 
     # One of the runs --------------------------------------------------------------------------------------------------
 
@@ -259,6 +240,10 @@ class Stacked(Engine):
 
     def _slots_of(self, name: str) -> dict[str, Any]:
         return self.optimizers[name].state[self.stacks[name].flat]
+
+    def _counts_there(self, name: str) -> bool:
+        """Whether an optimizer counts its steps on the device."""
+        return any(group.get("capturable") or group.get("fused") for group in self.optimizers[name].param_groups)
 
     def _by_run(self, value: Any) -> bool:
         return isinstance(value, Tensor) and value.ndim == 2
@@ -286,11 +271,11 @@ class Stacked(Engine):
         return state
 
     def load(self, run: int, step: int, tensors: Mapping[str, Tensor]) -> None:
-        more = range(len(self.seeds), len(self._slots)) if run == len(self.seeds) - 1 else ()
+        more = range(len(self.seeds), len(self._places)) if run == len(self.seeds) - 1 else ()
         for slot in (run, *more):  # those that nobody looks at are like the last one
             self._load(slot, tensors, alone=True)
             self.streams[slot].load(tensors["rng.noise"])
-        self._chunk = []
+        self._restarted()
 
     def _load(self, run: int, tensors: Mapping[str, Tensor], *, alone: bool) -> None:
         for group, stacks in (("network", self.stacks), ("ema", self.ema)):
@@ -309,6 +294,8 @@ class Stacked(Engine):
                 rows[run, : sum(stack.sizes)] = torch.cat([piece.flatten() for piece in pieces]).to(rows)
             elif alone:  # a count of steps, which is everybody's
                 held[slot] = unkept(pieces[0].clone())
+                if isinstance(held[slot], Tensor) and self._counts_there(name):
+                    held[slot] = held[slot].to(self.device)
 
 
 def _stacked(chunks: Sequence[Sequence[Feed]]) -> list[Feed]:
