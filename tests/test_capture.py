@@ -139,6 +139,7 @@ RECIPES = pytest.mark.parametrize(
         pytest.param(lambda: lazy(tiny(k=2)), id="lazy"),
         pytest.param(lambda: replace(tiny(), simultaneous=True), id="simultaneous"),
         pytest.param(lambda: descending(lazy(tiny())), id="sgd"),
+        pytest.param(lambda: tiny(precision="bfloat16", k=2), id="bfloat16"),
         pytest.param(lambda: create_recipe("mle-gmm.ring", {"batch_size": 16, "steps": 40}), id="mle"),
     ],
 )
@@ -205,6 +206,31 @@ def test_a_run_of_a_captured_stack_that_is_frozen_stays():
     assert captured.take_notes() == []
 
 
+class Noisy(Discriminator):
+    """It has statistics, and draws from torch's own random state."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(math.prod(shape), 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 1))
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Verdict:
+        return Verdict(self.body(x.flatten(1)).squeeze(1))
+
+
+def test_statistics_and_torchs_own_random_state_go_on_in_a_captured_run(adopt):
+    adopt("discriminator", Entry("odd", f"{__name__}:Noisy", "odd", (SHAPE,)))
+    recipe = create_recipe("js-gan.ring", {"batch_size": 16, "steps": 40, "discriminator": "odd"})
+    ended = []
+    for recorder in (Tape(), Broken()):
+        made = engine(Eager, recipe, recorder=recorder)  # it sets torch's own random state
+        played(made, 0, 30)
+        ended.append(state(made, 30))
+    captured, plain = ended
+    assert same(captured, plain)
+    assert captured["0 network.discriminator.body.1.num_batches_tracked"] == 3 * 30
+    assert not torch.equal(captured["0 rng.global"], state(engine(Eager, recipe), 0)["0 rng.global"])
+
+
 # Nothing waits for the device
 
 
@@ -241,6 +267,17 @@ def test_between_chunks_the_host_of_a_captured_step_copies_its_rows_and_nothing_
         played(made, 33, 40)
     assert set(counting.counts) <= {"slice", "select", "empty_like", "_foreach_copy_"}
     assert counting.counts["_foreach_copy_"] == 2 * 7, "the rows, and the values"
+
+
+@pytest.mark.parametrize("precision", ["tf32", "float32", "bfloat16"])
+def test_torchs_switches_of_single_precision_agree_with_the_recipe_and_each_other(precision):
+    engine(Eager, tiny(precision=precision))
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    lower = precision == "tf32"
+    assert {matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision} == {"tf32" if lower else "ieee"}
+    assert (matmul.allow_tf32, cudnn.allow_tf32) == (lower, lower), "they contradict each other"
+    with cudnn.flags(enabled=False):  # what code that needs a second derivative of a recurrent layer does
+        pass
 
 
 # What no graph can hold
