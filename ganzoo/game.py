@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol, cast
 
@@ -50,8 +49,8 @@ class Round:
         draws: the terms' named random draws, drawn outside.
         step, steps: now, and how many there will be.
         pairs: discriminators and generators whose two verdicts are wanted both, and may be given in one pass.
-        lower: within it the samples and verdicts that terms share are computed (in a lower precision, say); what a term
-            asks for afresh is not.
+        rounded: the same networks as they are called for the samples and verdicts that terms share, where that is in a
+            lower precision; what a term asks for afresh never is.
     """
 
     def __init__(
@@ -63,11 +62,12 @@ class Round:
         step: int = 0,
         steps: int = 1,
         pairs: Collection[tuple[str, str]] = (),
-        lower: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        rounded: Mapping[str, Callable[[Tensor, Tensor | None], Any]] | None = None,
     ) -> None:
-        self._step, self.steps, self._pairs, self._lower = step, steps, pairs, lower
+        self._step, self.steps, self._pairs = step, steps, pairs
         self.timed = False
         self._networks, self._real, self._sources, self._draws = networks, real, sources, draws or {}
+        self._rounded = networks if rounded is None else rounded
         self._known: dict[tuple[str, ...], Any] = {}
         self._open = True
 
@@ -85,8 +85,7 @@ class Round:
         return self._known[key]
 
     def _shared(self, player: str, x: Tensor, c: Tensor | None) -> Any:
-        with self._lower():
-            made = self._networks[player](x, c)
+        made = self._rounded[player](x, c)
         return _full(made) if isinstance(made, Tensor) else Verdict(*(None if t is None else _full(t) for t in made))  # pyright: ignore[reportArgumentType]
 
     def _check(self) -> None:

@@ -324,6 +324,18 @@ def test_in_lower_precision_networks_are_rounded_and_losses_and_penalties_are_no
     assert low.networks["generator"].body[0].weight.dtype == torch.float32
 
 
+def test_a_stack_is_rounded_too_where_its_recipe_says_so():
+    low, full = (stack(each, (0, 1)) for each in (lazy(tiny(precision="bfloat16")), lazy(tiny())))
+    a, b = low.step(0), full.step(0)
+    assert all(value.dtype == torch.float32 for value in a.values())
+    assert not torch.equal(a["discriminator/criticise"], b["discriminator/criticise"])
+    torch.testing.assert_close(a["discriminator/criticise"], b["discriminator/criticise"], rtol=0.02, atol=0)
+    assert torch.equal(a["discriminator/r1"], b["discriminator/r1"]), "the penalty's own verdict was rounded"
+    assert {held.flat.dtype for held in low.stacks.values()} == {torch.float32}
+    alone = stack(lazy(tiny(precision="bfloat16")), (1,))
+    assert same(played(alone, 0, 5).tensors(0, 5), played(low, 1, 5).tensors(1, 5))
+
+
 # Both verdicts in one pass
 
 

@@ -1,8 +1,8 @@
 """What the shortcuts that change the result cost in the metrics: a noise batch for two turns, and bfloat16.
 
 Each recipe is trained over seeds as it is and with each shortcut, with its whole budget, and every metric that the
-bench knows is measured at the last step, on held-out data. A shortcut passes where no metric is told apart from the plain
-recipe for the worse: the difference of means over seeds is below its 95 % interval (Welch, unpaired, since a GAN
+bench knows is measured at the last step, on held-out data. A shortcut passes where no metric is told apart from the
+plain recipe for the worse: the difference of means over seeds is below its 95 % interval (Welch, unpaired, since a GAN
 enlarges every change). Of so many comparisons some fall out by chance: one in forty.
 """
 

@@ -13,6 +13,7 @@ from ganzoo.engine.base import Engine
 from ganzoo.engine.eager import SINGLE, Eager
 from ganzoo.engine.stacked import COMPILED, STACK, Stacked
 from ganzoo.errors import IncompatibleError
+from ganzoo.penalties import BATCH_STATISTICS
 from ganzoo.recipe import Recipe
 
 AUTO: Final = "auto"
@@ -60,6 +61,10 @@ def _against(recipe: Recipe, device: torch.device, asked: str) -> str:
     for name, network in networks.items():
         if not getattr(network, "stackable", True):
             return f"{name}'s {type(network).__name__} says that it is not stackable"
+    if recipe.precision == "bfloat16" and any(
+        isinstance(m, BATCH_STATISTICS) for n in networks.values() for m in n.modules()
+    ):
+        return "in bfloat16, networks with batch statistics are not stacked"
     images = any(parameter.ndim > 3 for network in networks.values() for parameter in network.parameters())
     if asked == AUTO and device.type == "cpu" and images:
         return "on a CPU, stacked convolutions are no faster"

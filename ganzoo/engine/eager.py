@@ -13,7 +13,7 @@ from ganzoo.dataset import Batch
 from ganzoo.engine.base import initialised, kept, under, unkept
 from ganzoo.engine.capture import Recorder
 from ganzoo.engine.functional import Functional
-from ganzoo.engine.rounds import opened
+from ganzoo.engine.rounds import autocast, opened
 from ganzoo.engine.steps import Number, Steps, move
 from ganzoo.engine.stream import Feed, Stream
 from ganzoo.game import Round, Turn
@@ -56,6 +56,7 @@ class Eager(Steps):
         }
         self.optimizers = {name: self._optimizer(name, self._parameters[name]) for name in recipe.players}
         self._callable = {name: Functional(network) for name, network in self.networks.items()}
+        self._rounded = {n: autocast(f, device) for n, f in self._callable.items()} if self._low else None
         # Walking a module tree costs as much as a small layer, so what every step needs is listed once.
         self._averages: list[tuple[list[Tensor], list[Tensor]]] = [
             (list(average.parameters()), list(self.networks[name].parameters())) for name, average in self.ema.items()
@@ -81,7 +82,7 @@ class Eager(Steps):
         turn, pairs = self.turns[index], self._probes[index].pairs
         self._focus(turn.player)
         self._callable[turn.player].prepare()
-        with opened(self._callable, feed, step, self.recipe.steps, pairs, self._lower) as round:
+        with opened(self._callable, feed, step, self.recipe.steps, pairs, self._rounded) as round:
             loss, values = turn.losses(round, due, strengths)
             seen = {f"{self._labels[index]}/{label}": value.detach() for label, value in values.items()}
             if observe:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +18,8 @@ from ganzoo.game import Network, Round, Turn
 from ganzoo.penalties import BATCH_STATISTICS
 from ganzoo.recipe import Recipe
 
-Lower = Callable[[], AbstractContextManager[Any]]
+#: A network as it is called for what terms share.
+Forward = Callable[[Tensor, Tensor | None], Any]
 
 
 @dataclass(frozen=True)
@@ -38,16 +37,16 @@ def opened(
     step: int,
     steps: int,
     pairs: Collection[tuple[str, str]] = (),
-    lower: Lower = nullcontext,
+    rounded: Mapping[str, Forward] | None = None,
 ) -> Round:
     """A round on one row of a chunk."""
     sources = {key[2:]: (z, feed.get(f"c {key[2:]}")) for key, z in feed.items() if key.startswith("z ")}
     draws = {key[5:]: draw for key, draw in feed.items() if key.startswith("draw ")}
-    return Round(networks, Batch(feed["x"], feed.get("label")), sources, draws, step, steps, pairs, lower)
+    return Round(networks, Batch(feed["x"], feed.get("label")), sources, draws, step, steps, pairs, rounded)
 
 
-def lowered(recipe: Recipe, device: torch.device) -> Lower:
-    """The context of the recipe's precision; sets what the process does with matrices in single precision.
+def set_tf32(recipe: Recipe) -> None:
+    """Set what the process does with matrices in single precision.
 
     On CUDA devices that is single precision, in convolutions too, unless the recipe's precision is ``tf32``. torch has
     two sets of switches for it, and refuses to say how they are set where they contradict each other.
@@ -56,9 +55,22 @@ def lowered(recipe: Recipe, device: torch.device) -> Lower:
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     matmul.allow_tf32 = cudnn.allow_tf32 = not exact  # pyright: ignore[reportAttributeAccessIssue]
     matmul.fp32_precision = cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "ieee" if exact else "tf32"  # pyright: ignore
-    if recipe.precision == "bfloat16":
-        return partial(torch.autocast, device.type, dtype=torch.bfloat16)
-    return nullcontext
+
+
+def autocast(network: Network, device: torch.device) -> Forward:
+    """``network`` in bfloat16, layer by layer where that is safe."""
+
+    def forward(x: Tensor, c: Tensor | None) -> Any:
+        with torch.autocast(device.type, torch.bfloat16):
+            return network(x, c)
+
+    return forward
+
+
+def rounded(network: Network) -> Forward:
+    """``network``, whose parameters are in bfloat16, on samples in bfloat16: `torch.func.vmap` hides from autocast what
+    it should lower."""
+    return lambda x, c: network(x.bfloat16(), c)
 
 
 def probe(turn: Turn, networks: Mapping[str, nn.Module], feed: Feed) -> Probe:

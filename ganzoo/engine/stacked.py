@@ -18,10 +18,11 @@ from ganzoo.engine.capture import Recorder
 from ganzoo.engine.compiled import compiled
 from ganzoo.engine.eager import observations
 from ganzoo.engine.functional import Functional
-from ganzoo.engine.rounds import opened
+from ganzoo.engine.rounds import opened, rounded
 from ganzoo.engine.stack import ALIGNED, Stack
 from ganzoo.engine.steps import Number, Steps
 from ganzoo.engine.stream import Feed, Stream
+from ganzoo.game import Round
 from ganzoo.generator import Generator
 from ganzoo.recipe import Recipe
 
@@ -147,7 +148,7 @@ class Stacked(Steps):
         return self._gradients[index, due]
 
     def _program(self, index: int, due: tuple[int, ...], step: int) -> Gradient:
-        turn, pairs, steps = self.turns[index], self._probes[index].pairs, self.recipe.steps
+        turn = self.turns[index]
 
         def gradient(
             parameters: dict[str, Tensor], buffers: dict[str, dict[str, Tensor]], feed: Feed, strengths: Tensor
@@ -155,7 +156,7 @@ class Stacked(Steps):
             def one(
                 parameters: dict[str, Tensor], buffers: dict[str, dict[str, Tensor]], feed: Feed
             ) -> tuple[Tensor, dict[str, Tensor]]:
-                with opened(self._functions(parameters, buffers), feed, step, steps, pairs, self._lower) as round:
+                with self._opened(index, step, parameters, buffers, feed) as round:
                     return turn.losses(round, due, strengths.unbind())
 
             own = parameters[turn.player].detach().requires_grad_()
@@ -164,6 +165,21 @@ class Stacked(Steps):
             return slope, {label: value.detach() for label, value in values.items()}
 
         return gradient
+
+    def _opened(
+        self,
+        index: int,
+        step: int,
+        parameters: Mapping[str, Tensor],
+        buffers: Mapping[str, Mapping[str, Tensor]],
+        feed: Feed,
+    ) -> Round:
+        """The round of one run."""
+        networks, low = self._functions(parameters, buffers), None
+        if self._low:
+            halved = self._functions({name: p.bfloat16() for name, p in parameters.items()}, buffers)
+            low = {name: rounded(network) for name, network in halved.items()}
+        return opened(networks, feed, step, self.recipe.steps, self._probes[index].pairs, low)
 
     def _functions(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Mapping[str, Tensor]]) -> Any:
         """Each player's network as a function of one run's parameters ``(P,)`` and buffers."""
@@ -179,9 +195,7 @@ class Stacked(Steps):
         buffers = {name: {key: t.clone() for key, t in held.items()} for name, held in self._buffers.items()}
 
         def one(parameters: dict[str, Tensor], buffers: dict[str, dict[str, Tensor]], feed: Feed) -> dict[str, Tensor]:
-            pairs = self._probes[index].pairs
-            functions = self._functions(parameters, buffers)
-            with opened(functions, feed, step, self.recipe.steps, pairs, self._lower) as round:
+            with self._opened(index, step, parameters, buffers, feed) as round:
                 return observations(turn, round)
 
         return vmap(one, randomness="error")(self._parameters, buffers, feed)

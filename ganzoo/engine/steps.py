@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ganzoo.engine.base import Engine, decay, labels
 from ganzoo.engine.capture import Captured, Graphs, Recorder
-from ganzoo.engine.rounds import Probe, lowered, probe
+from ganzoo.engine.rounds import Probe, probe, set_tf32
 from ganzoo.engine.sampler import sent
 from ganzoo.engine.stream import Feed, Stream
 from ganzoo.game import Turn
@@ -56,7 +56,8 @@ class Steps(Engine):
         self.turns = [turn.built() for turn in recipe.turns]
         self._labels = labels(self.turns)
         self._terms = [len(turn.losses.terms) for turn in self.turns]
-        self._lower = lowered(recipe, device)
+        self._low = recipe.precision == "bfloat16"
+        set_tf32(recipe)
         self._schedules: dict[str, Schedule | None] = {n: build(p.schedule) for n, p in recipe.players.items()}
         self._chunk: list[Feed] = []
         self._notes: list[str] = []
