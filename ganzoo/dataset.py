@@ -23,7 +23,8 @@ class Batch(NamedTuple):
         return Batch(self.x.to(device), None if self.label is None else self.label.to(device))
 
     def take(self, index: Tensor | slice) -> Batch:
-        return Batch(self.x[index], None if self.label is None else self.label[index])
+        rows = [t[index] if isinstance(index, slice) else t.index_select(0, index) for t in self if t is not None]
+        return Batch(*rows)
 
 
 class Dataset(ABC):

@@ -83,6 +83,20 @@ def test_a_compiled_stack_is_the_same_training_too():
     assert check_engines(recipe, steps=7, compile=True) == ""
 
 
+def test_a_wide_stack_is_compiled_in_blocks_of_runs_and_in_bfloat16_too(monkeypatch):
+    monkeypatch.setattr("ganzoo.engine.compiled.BLOCK_BYTES", 1)
+    recipe = tiny(batch_size=64, precision="bfloat16")
+    blocks, whole = (stack(recipe, range(5), compile=compile) for compile in (True, False))
+    for step in range(3):
+        got, wanted = blocks.step(step), whole.step(step)
+        for name in wanted:
+            torch.testing.assert_close(got[name], wanted[name], rtol=0.02, atol=0.01)
+    assert blocks.take_notes() == []
+    for name in recipe.players:
+        assert blocks.stacks[name].flat.shape[0] == 5  # two, and three
+        torch.testing.assert_close(blocks.stacks[name].flat, whole.stacks[name].flat, rtol=0.1, atol=0.01)
+
+
 def test_simultaneous_players_move_at_once_in_a_stack_too():
     assert check_engines(replace(tiny(), simultaneous=True)) == ""
 

@@ -63,7 +63,8 @@ class Stacked(Steps):
     ) -> None:
         super().__init__(recipe, device, recorder)
         self.seeds, self.compile = tuple(seeds), compile
-        others = math.ceil(ALIGNED / recipe.batch_size) if device.type == "cpu" else 0
+        self._even = len(seeds) * recipe.batch_size % ALIGNED == 0 and len(seeds) > 1
+        others = 0 if self._even or device.type != "cpu" else math.ceil(ALIGNED / recipe.batch_size)
         self._places = (*self.seeds, *self.seeds[-1:] * others)
         self.modules: dict[str, nn.Module] = {}
         self.stacks: dict[str, Stack] = {}
@@ -144,7 +145,11 @@ class Stacked(Steps):
             return self._program(index, due, step)
         if (index, due) not in self._gradients:
             program = self._program(index, due, step)
-            self._gradients[index, due] = compiled(program, given, self._notes.append) if self.compile else program
+            if self.compile:
+                program = compiled(
+                    program, given, self._notes.append, cut=self._even, rounding=0.1 if self._low else 1e-3
+                )
+            self._gradients[index, due] = program
         return self._gradients[index, due]
 
     def _program(self, index: int, due: tuple[int, ...], step: int) -> Gradient:
