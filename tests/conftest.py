@@ -9,6 +9,7 @@ import torch
 from ganzoo.plugins import LOAD, registry
 
 os.environ[LOAD] = ""
+os.environ["OMP_NUM_THREADS"] = "1"  # of processes that the tests start
 for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
     del os.environ[name]  # nobody's own account and cache
 torch.set_num_threads(1)

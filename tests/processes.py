@@ -7,6 +7,7 @@ command line, with files for their output, that can be killed.
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +172,7 @@ def server() -> Any:
 
 def _ganzoo(args: list[str], cwd: Path, out: Path, err: Path, file_size: int | None, env: dict[str, str]) -> None:
     os.setpgrp()
+    keep_warm()
     os.environ.update({"COLUMNS": "240"} | env)
     os.chdir(cwd)
     for path, number in ((out, 1), (err, 2)):
@@ -187,6 +190,25 @@ def _ganzoo(args: list[str], cwd: Path, out: Path, err: Path, file_size: int | N
     from ganzoo.cli import main
 
     main()
+
+
+def keep_warm() -> None:
+    """What multiprocessing starts a fresh interpreter for, a fork of this process does: a bench has a server too."""
+    multiprocessing.util.spawnv_passfds = _forked_instead  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _forked_instead(_: object, words: list[str], descriptors: Iterable[int]) -> int:
+    if pid := os.fork():
+        return pid
+    try:
+        kept = sorted({0, 1, 2, *descriptors})
+        for one, next_one in pairwise([*kept, os.sysconf("SC_OPEN_MAX")]):
+            os.closerange(one + 1, next_one)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        exec(words[-1], {"__name__": "__main__"})
+    finally:
+        os._exit(0)
 
 
 def wait_for(look: Callable[[], Any], good: Callable[[Any], bool] = bool, seconds: float = SECONDS) -> Any:

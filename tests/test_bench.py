@@ -280,7 +280,7 @@ def one_is_finished(process: Process, folder: Path) -> None:
 @pytest.mark.slow
 def test_killed_with_all_its_processes_it_goes_on(whole, tmp_path):
     folder = tmp_path / "bench"
-    with Fresh(*COMMAND, "--out", "bench", cwd=tmp_path) as process:
+    with Forked(*COMMAND, "--out", "bench", cwd=tmp_path) as process:
         one_is_finished(process, folder)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -74,7 +74,7 @@ def test_the_command_that_uses_it_works_for_every_kind(desk):
     program = "\n".join(
         ["from ganzoo.cli import cli"] + [f"cli({use.split()[1:]}, standalone_mode=False)" for use in uses]
     )
-    done = desk.sh(f"python - <<'END'\n{program}\nEND")
+    done = desk.sh(f"python -c {shlex.quote(program)}")
     assert done.code == 0, done.out + done.err
     assert done.out.count("on held-out data, 1 seed") == len(KINDS)
     assert "│ sparkle-metric " in done.out

@@ -16,8 +16,21 @@ from importlib import metadata
 from pathlib import Path
 
 from processes import Ended, ran
+from warm import WarmPython
 
-COMMANDS = ("ganzoo", "pip", "pytest")
+HERE = Path(sys.executable).parent
+#: Programs, and for each the first words with which it gets a fresh interpreter; with others it gets a warm one. Fresh
+#: is whatever asks about the environment itself, or imports no torch.
+PROGRAMS = {
+    "ganzoo": ("-m ganzoo", "install | uninstall | plugins | list | new | -*"),
+    "pip": ("-m pip", "*"),
+    "pytest": ("-m pytest", "''"),
+    "python": ("", "[!-]* | -[!c]* | -"),
+}
+PROGRAM = """#!/bin/sh
+case "${{1-}}" in {words}) exec {fresh} {begin} "$@" ;; esac
+exec {warm} {begin} "$@"
+"""
 
 
 @dataclass(frozen=True)
@@ -41,18 +54,27 @@ class Workbench:
             info = site / f"{other.replace('-', '_')}-0.dist-info"
             info.mkdir()
             (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {other}\nVersion: 0\n")
-        for name in COMMANDS:
-            script = bench.prefix / "bin" / name
-            script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(bench.prefix / "bin" / "python"))} -m {name} "$@"\n')
+        programs, python = bench.programs, shlex.quote(str(bench.prefix / "bin" / "python"))
+        programs.mkdir()
+        warm = WarmPython(bench.prefix).command
+        for name, (begin, words) in PROGRAMS.items():
+            script = programs / name
+            script.write_text(PROGRAM.format(words=words, fresh=python, warm=warm, begin=begin))
             script.chmod(0o755)
         bench.folder.mkdir()
         return bench
 
     @property
+    def programs(self) -> Path:
+        return self.prefix / "programs"
+
+    @property
     def variables(self) -> dict[str, str]:
         """Without a network, without what steers the tests themselves, and on one core."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("GANZOO", "COV", "PYTEST", "PYTHON"))}
-        path = os.pathsep.join([str(self.prefix / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+        path = os.pathsep.join(
+            [str(self.programs), str(self.prefix / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+        )
         offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         place = {"PATH": path, "VIRTUAL_ENV": str(self.prefix), "XDG_CONFIG_HOME": str(self.prefix / "config")}
         return {**kept, **offline, **place, "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
