@@ -108,6 +108,17 @@ class Environment:
         done = self.run(*pip, *wheels)
         assert done.code == 0, done.err
 
+    def drop(self, *names: str) -> None:
+        """Uninstall distributions, by uv, which needs no Python for it; it is no matter if one is not there."""
+        done = self.run(UV, "pip", "uninstall", "--python", self.python, *names)
+        assert done.code == 0, done.err
+
+    def plugins(self) -> set[str]:
+        """The distributions that are plugins, and ganzoo."""
+        (site,) = (self.prefix / "lib").glob("python*/site-packages")
+        points = ((found.name, found.entry_points) for found in metadata.distributions(path=[str(site)]))
+        return {name for name, each in points if each.select(group="ganzoo")}
+
 
 def environment(prefix: Path, core: Path, *, pip: bool, config: Path | None = None, **variables: str) -> Environment:
     """A new environment with ganzoo from the wheel ``core``, and with pip in it or not."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from environments import ROOT, UV, Environment, environment, project, wheel
+from processes import Ended
 
 pytestmark = pytest.mark.slow
 
@@ -117,10 +118,7 @@ def installed(request) -> Environment:
 
 
 def clear(found: Environment) -> None:
-    names = rows(found, GANZOO_LOAD_PLUGINS="")
-    pip = [sys.executable, "-m", "pip", "--python", found.python, "uninstall", "-q", "-y"]
-    if others := [*(set(names) - {"ganzoo"}), "plain"]:
-        assert found.run(*pip, *others).code == 0
+    found.drop(*(found.plugins() - {"ganzoo"}), "plain")
     shutil.rmtree(found.config / "ganzoo", ignore_errors=True)
 
 
@@ -134,6 +132,31 @@ def datasets(found: Environment) -> list[str]:
     ended = found.ganzoo("list", "datasets", "--json")
     assert ended.code == 0, ended.err
     return [row["name"] for row in json.loads(ended.out)]
+
+
+#: The commands that it is given, one after another in one process, so that torch is imported once.
+ONE_BY_ONE = """
+import json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from ganzoo.cli import main
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["ganzoo", *words]
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+"""
+
+
+def shows(found: Environment, *datasets: str) -> list[Ended]:
+    """What `ganzoo show` says of a recipe on each."""
+    commands = json.dumps([["show", f"js-gan.{name}"] for name in datasets])
+    ended = found.run(found.python, "-c", ONE_BY_ONE, commands)
+    assert ended.code == 0, ended.err
+    return [Ended(*json.loads(line)) for line in ended.out.splitlines()]
 
 
 # Installing
@@ -261,8 +284,7 @@ def test_what_was_dropped_is_restored(with_uv, shelf):
     assert "there is nothing to restore" in done.err
     assert installed.ganzoo("install", shelf("halo"), "-e", shelf("ball source")).code == 0
     assert "Nothing to restore" in installed.ganzoo("install", "--restore").out
-    pip = [sys.executable, "-m", "pip", "--python", installed.python, "uninstall", "-q", "-y"]
-    assert installed.run(*pip, "ganzoo-halo", "ganzoo-ball").code == 0  # as an upgrade that makes the environment anew
+    installed.drop("ganzoo-halo", "ganzoo-ball")  # as an upgrade that makes the environment anew
     done = installed.ganzoo("install", "--restore")
     assert done.code == 0, done.err
     assert {"halo", "ball"} <= set(datasets(installed))
@@ -275,8 +297,7 @@ def test_what_cannot_be_restored_is_named_after_the_rest(with_uv, shelf, tmp_pat
     copy = tmp_path / shelf("halo").name
     shutil.copy(shelf("halo"), copy)
     assert with_uv.ganzoo("install", copy, shelf("ball")).code == 0
-    pip = [sys.executable, "-m", "pip", "--python", with_uv.python, "uninstall", "-q", "-y"]
-    assert with_uv.run(*pip, "ganzoo-halo", "ganzoo-ball").code == 0
+    with_uv.drop("ganzoo-halo", "ganzoo-ball")
     copy.unlink()
     done = with_uv.ganzoo("install", "--restore")
     assert done.code == 1
@@ -388,15 +409,12 @@ def test_entries_that_fail_cost_no_other(with_uv, shelf):
         "wrong": "dataset wrong of ganzoo-wrong-type 1.0 (entry point main): its target json:JSONDecoder made a JSON",
         "twin": "several plugins register the dataset 'twin': say ganzoo-twin-a/twin or ganzoo-twin-b/Twin",
     }
-    for name, text in said.items():
-        done = installed.ganzoo("show", f"js-gan.{name}")
+    *failed, core, twin, halo = shows(installed, *said, "GRID", "ganzoo_twin_a/TWIN", "halo")
+    for text, done in zip(said.values(), failed, strict=True):
         assert done.code in (1, 2)
         assert text in done.err
         assert len(done.err.splitlines()) == 1
-    core, twin, halo = (
-        installed.ganzoo("show", f"js-gan.{name}").out.splitlines()[1]
-        for name in ("GRID", "ganzoo_twin_a/TWIN", "halo")
-    )
+    core, twin, halo = (done.out.splitlines()[1] for done in (core, twin, halo))
     assert core.split() == ["dataset", "grid(std=0.05,", "seed=0)"]
     assert twin.split() == ["dataset", "ganzoo-twin-a/twin"]
     assert halo.split() == ["dataset", "halo"]
