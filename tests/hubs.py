@@ -17,16 +17,29 @@ from ganzoo.recipe import create_recipe
 #: What a client must not inherit from whoever runs the tests.
 INHERITED = ("HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HUGGING_FACE_HUB_TOKEN")
 
+HURRIED = """
+import sys, time
+really = time.sleep
+time.sleep = lambda seconds: really(min(seconds, 0.01))
+sys.argv = ["ganzoo", *sys.argv[3:]]
+from ganzoo.cli import main
+main()
+"""
+
 
 @dataclass
 class Client:
-    """Somebody with a home (a cache, that is), a folder to work in, and perhaps a token."""
+    """Somebody with a home (a cache, that is), a folder to work in, and perhaps a token.
+
+    For one in a hurry the waits between tries are cut short.
+    """
 
     hub: Hub
     folder: Path
     token: str | None = WRITER
     home: str = "home"
     more: dict[str, str] = field(default_factory=dict)
+    hurried: bool = False
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +55,7 @@ class Client:
 
     def __call__(self, *args: object) -> Ended:
         """Run `ganzoo` to its end."""
-        ended = forked(*args, cwd=self.folder, env=self.env)
+        ended = forked(*(("-c", HURRIED) if self.hurried else ()), *args, cwd=self.folder, env=self.env)
         assert WRITER not in ended.out + ended.err, "a token was shown"
         return ended
 

@@ -26,6 +26,8 @@ COMMAND = [sys.executable, "-m", "ganzoo"]
 SECONDS = 120.0  # more than anything here takes
 
 PRELOAD = ["ganzoo.executor", "ganzoo.preload", "ganzoo.progress", "ganzoo.sampling"]
+# Under the Hub's client, which reads the environment when it is imported; of the HTTP libraries one is there.
+PRELOAD += ["click", "rich.live", "tqdm.auto", "yaml", "anyio", "httpx", "httpx2"]
 
 
 @dataclass(frozen=True)

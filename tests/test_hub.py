@@ -523,6 +523,7 @@ WAYS = {  # each request of a publication, in its order
 def test_whatever_fails_by_chance_is_tried_again(fault, model, client, hub):
     """Each kind of request fails once, and the command does what it was to do."""
     # Where a creation's answer is lost, what comes next finds the repository: the client takes that for granted.
+    client.hurried = True
     hub.faults = [Fault(where, **fault) for where in WAYS.values()]
     out = client.good("publish", model, "--to", "acme", "--tag", "v1")
     assert out.startswith(("created", "updated", "unchanged"))
@@ -547,6 +548,7 @@ def test_whatever_fails_by_chance_is_tried_again(fault, model, client, hub):
 def test_a_download_survives_what_fails_by_chance(fault, model, client, hub):
     hub.put("acme/x", files_of(model))
     hub.faults = [Fault(f"{method} .*{name}", **fault) for name in (CONFIG, WEIGHTS) for method in ("HEAD", "GET")]
+    client.hurried = True
     client.good("download", "acme/x", "--out", "copy")
     assert files_of(client.folder / "copy") == files_of(model)
 
@@ -746,7 +748,7 @@ def test_a_bench_publishes_what_it_trained(client, hub):
 
 def test_xet_is_not_there_and_is_said_so(model, hub, tmp_path):
     """Where the Hub stores files in another way than this machine can send them, that is a clear error."""
-    client = Client(hub, tmp_path, more={"HF_HUB_DISABLE_XET": "0"})
+    client = Client(hub, tmp_path, more={"HF_HUB_DISABLE_XET": "0"}, hurried=True)
     ended = client("publish", model, "--to", "acme")
     assert "Traceback" not in ended.err
     hub.mode = "regular"

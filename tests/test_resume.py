@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import Ended, Forked, Fresh, command, forked, wait_for
+from processes import Ended, Forked, Fresh, forked, wait_for
 
 #: How each recipe is trained here: long enough to be killed in, short enough to be run several times.
 QUICK = ("--device", "cpu", "--checkpoint-seconds", "0", "-o", "evaluations=3")
@@ -87,7 +87,7 @@ def finish(arguments: tuple[str, ...], cwd: Path) -> Ended:
 
 def penalised(folder: Path) -> Path:
     """A recipe with two steps of the discriminator for one of the generator, and a lazy gradient penalty, in a file."""
-    shown = command("show", "js-gan.mixture-1d", "--json", "-o", "k=2", "-o", "generator.hidden=32", cwd=folder)
+    shown = forked("show", "js-gan.mixture-1d", "--json", "-o", "k=2", "-o", "generator.hidden=32", cwd=folder)
     recipe = json.loads(shown.out)
     penalty = {"term": {"kind": "penalty", "name": "gradient-penalty"}, "weight": 10, "every": 2}
     recipe["turns"][0]["losses"].append(penalty)
