@@ -97,9 +97,10 @@ def _dcgan(upsample: bool, setting: Setting) -> dict[str, Any]:
     }
 
 
-def _dcgan_textbook(upsample: bool, setting: Setting) -> Loop:
+def _dcgan_textbook(upsample: bool, one_batch: bool, setting: Setting) -> Loop:
     width, batch = setting.size(64, 2), setting.size(64, 2)
-    return _textbook.dcgan(_images(setting), setting, width=width, batch=batch, upsample=upsample)
+    x = _images(setting)
+    return _textbook.dcgan(x, setting, width=width, batch=batch, upsample=upsample, one_batch=one_batch)
 
 
 def _sngan_widths(setting: Setting) -> tuple[int, int]:
@@ -177,8 +178,9 @@ def _machine() -> dict[str, Side]:
 
 
 def _images_row(upsample: bool, **more: Any) -> dict[str, Side]:
-    textbook, sized = partial(_dcgan_textbook, upsample), partial(_dcgan, upsample)
-    return _sides(textbook, "dcgan.noise-32", sized, SHORTCUTS, **more)
+    one, two = (partial(_dcgan_textbook, upsample, one_batch) for one_batch in (True, False))
+    sides = _sides(one, "dcgan.noise-32", partial(_dcgan, upsample), SHORTCUTS, **more)
+    return {**sides, "textbook, fresh noise": Side(two)}
 
 
 ROWS: Final[Mapping[str, Row]] = {

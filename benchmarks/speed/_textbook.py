@@ -4,9 +4,10 @@ They are what tutorials show: a shuffling ``DataLoader`` over a ``TensorDataset`
 memory format, separate forwards of real and generated samples, ``.item()`` on both losses at every step. Networks,
 widths, batches, rates and losses are those of ours.
 
-`perceptrons` draws new noise for each turn, as Goodfellow et al. (2014), Algorithm 1. `dcgan` takes one generated batch
-for both turns, as PyTorch's DCGAN tutorial does: of the two habits the faster one. `sngan` draws new noise for each of
-its turns, of which the discriminator has five, and a real batch for each, as published code does.
+`perceptrons` draws new noise for each turn, as Goodfellow et al. (2014), Algorithm 1, and ours do. `dcgan` does so or
+takes one generated batch for both turns, as PyTorch's DCGAN tutorial does: of the two habits the faster one. `sngan`
+draws new noise for each of its turns, of which the discriminator has five, and a real batch for each, as published code
+does.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ def perceptrons(x: Tensor, setting: Setting, *, hidden: int, depth: int, batch: 
     return cross_entropy(networks, x, setting, batch=batch, noise=(noise,), rate=1e-3, one_batch=False)
 
 
-def dcgan(x: Tensor, setting: Setting, *, width: int, batch: int, upsample: bool = False) -> Loop:
+def dcgan(
+    x: Tensor, setting: Setting, *, width: int, batch: int, upsample: bool = False, one_batch: bool = True
+) -> Loop:
     networks = dcgan_networks(width, upsample)
-    return cross_entropy(networks, x, setting, batch=batch, noise=(100, 1, 1), rate=2e-4, one_batch=True)
+    return cross_entropy(networks, x, setting, batch=batch, noise=(100, 1, 1), rate=2e-4, one_batch=one_batch)
 
 
 def sngan(x: Tensor, setting: Setting, *, generator: int, discriminator: int, batch: int) -> Loop:
