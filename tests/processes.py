@@ -176,6 +176,7 @@ def _ganzoo(args: list[str], cwd: Path, out: Path, err: Path, file_size: int | N
     os.setpgrp()
     keep_warm()
     os.environ.update({"COLUMNS": "240"} | env)
+    sys.path[:0] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
     os.chdir(cwd)
     for path, number in ((out, 1), (err, 2)):
         descriptor = os.open(path, os.O_WRONLY)

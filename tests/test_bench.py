@@ -300,7 +300,7 @@ def test_killed_alone_its_children_end_and_it_goes_on(whole, tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_stops_and_publishes_what_is_known(tmp_path):
     folder = tmp_path / "bench"
-    with Fresh(*COMMAND, "--out", "bench", cwd=tmp_path) as process:
+    with Forked(*COMMAND, "--out", "bench", cwd=tmp_path) as process:
         one_is_finished(process, folder)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
         began = time.monotonic()

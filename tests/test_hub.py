@@ -557,6 +557,7 @@ def test_a_download_survives_what_fails_by_chance(fault, model, client, hub):
 def test_a_storm_passes(model, client, hub):
     hub.faults = [Fault("POST .*/commit/", 3, 503), Fault("POST /api/repos/create", 3, 429)]
     assert "created" in client.good("publish", model, "--to", "acme")
+    client.hurried = True  # the same again, for what is read
     hub.faults = [Fault("GET .*/resolve/", 3, 503)]
     client.good("download", RING)
     hub.faults = [Fault("HEAD", 100, 500)]

@@ -164,9 +164,9 @@ def test_two_plugins_with_one_name_need_their_distribution(tmp_path):
         "AmbiguousNameError: several plugins register the dataset 'halo': say acme/halo or zeta-labs/Halo"
         in done.stderr
     )
-    made = "from ganzoo import api; print(api.create('recipe', 'js-gan.{}').name)"
-    assert run(tmp_path, made.format("acme/halo")).stdout == "js-gan.acme/halo\n"
-    assert run(tmp_path, made.format("zeta-labs/halo")).stdout == "js-gan.zeta-labs/Halo\n"
+    named = ("acme/halo", "zeta-labs/halo")
+    made = f"from ganzoo import api\nfor name in {named}: print(api.create('recipe', f'js-gan.{{name}}').name)"
+    assert run(tmp_path, made).stdout == "js-gan.acme/halo\njs-gan.zeta-labs/Halo\n"
 
 
 def test_a_core_name_cannot_be_taken_over(tmp_path):

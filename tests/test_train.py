@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from processes import command, distribution, environment, forked
+from processes import distribution, environment, forked
 from scipy import integrate
 from sklearn.mixture import GaussianMixture
 
@@ -396,7 +396,7 @@ def test_plugins_hear_of_training_and_one_that_raises_does_not_stop_it(tmp_path)
     plugins = distribution(tmp_path / "plugins", "acme-events", EVENTS)
     distribution(plugins, "acme-raising", RAISING)
     arguments = ("--steps", "3", "--device", "cpu", "-o", "evaluations=1", "--out", "run")
-    ended = command("train", "mle-gaussian.mixture-1d", *arguments, cwd=tmp_path, env=environment(plugins))
+    ended = forked("train", "mle-gaussian.mixture-1d", *arguments, cwd=tmp_path, env=environment(plugins))
     assert ended.code == 0, ended.err
     heard = [line for line in ended.out.splitlines() if line.split(" ")[0] in ("started", "logged", "finished")]
     wanted = ["started mle-gaussian.mixture-1d 0 seed-0", "logged 1", "logged 2", "logged 3", "finished 0 finished"]
