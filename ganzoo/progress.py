@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from ganzoo.bench import interval, tally
+from ganzoo.engine import COMPILED
 from ganzoo.executor import Job, Result
 from ganzoo.part import Part
 from ganzoo.recipe import Recipe
@@ -77,7 +78,7 @@ class TrainProgress:
 
     def listen(self, job: Job, record: Mapping[str, Any]) -> None:
         if "warning" in record:
-            self.console.print(f"warning: {record['warning']}", style="yellow", markup=False)
+            self.console.print(f"warning: {record['warning']}", style="yellow", markup=False, soft_wrap=True)
         if "engine" in record:
             self._begin(job, record)
         if "diverged_at" in record and len(self._live) > 1:
@@ -86,6 +87,7 @@ class TrainProgress:
             return
         self._estimated = self._estimated or "estimate" in record.get("observed", {})
         text = " ".join(f"{name.split('/')[-1]} {_short(value)}" for name, value in _numbers(record).items())
+        text = f"seed {job.seed}: {text}" if len(self._live) > 1 else text
         text += f" · {record['steps_per_second']:,.0f} steps/s"
         self.bar.update(self._task, completed=record["step"], text=text)
         last = record["step"] == record["steps"]
@@ -107,14 +109,14 @@ class TrainProgress:
             self.bar.update(self._task, description=self._label)
         if self._how != how and len(self.jobs) > 1:
             one = "one after the other" + (f": {how['why']}" if how["why"] else "")
-            text = one if how["together"] == 1 else f"{how['together']} together, in one program ({how['engine']})"
+            engine = how["engine"] + ", whose first step takes a while" * (how["engine"] == COMPILED)
+            text = one if how["together"] == 1 else f"{how['together']} together, in one program ({engine})"
             self.console.print(f"{self.jobs[0].recipe.name}: {text}", markup=False, highlight=False, soft_wrap=True)
         self._how = how
 
     def report(self, job: Job, result: Result) -> None:
-        self.console.print(
-            f"{job.label}: {_ending(result)} · {job.folder}", markup=False, highlight=False, soft_wrap=True
-        )
+        where = "" if result["status"] == "failed" else f" · {job.folder}"  # what failed says where
+        self.console.print(f"{job.label}: {_ending(result)}{where}", markup=False, highlight=False, soft_wrap=True)
         if self._estimated and result["status"] == "finished" and job is self.jobs[-1]:
             what = " and ".join(_criticised(job.recipe))
             self.console.print(
@@ -159,7 +161,7 @@ def _ending(result: Result) -> str:
 
 def print_scores(recipe: Recipe, results: list[Result]) -> None:
     """What was measured on the held-out part, over the seeds that were trained."""
-    measured = [result["metrics"] for result in results if result["metrics"]]
+    measured = [result["metrics"] for result in results if result.get("metrics")]
     if not measured:
         return
     table = Table(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ganzoo import checkpoint, pictures
 from ganzoo.dataset import Dataset
 from ganzoo.device import pick_device
-from ganzoo.engine import AUTO, SINGLE, Choice, choose, make
+from ganzoo.engine import AUTO, COMPILED, SINGLE, STACK, Choice, choose, make
 from ganzoo.engine.base import Engine
 from ganzoo.errors import GanzooError, OptionError
 from ganzoo.evaluate import sample, validation
@@ -264,6 +264,9 @@ def together(
         for run in found:
             run.dataset = runs[0].dataset  # they have one recipe: there is no need of a copy each
         for choice, program, at in list(_programs(found, engine)):
+            if at[0] and engine not in (AUTO, STACK if choice.name == COMPILED else choice.name):
+                why = "since another would round otherwise; --engine is for runs that begin"
+                listen(program[0], {"warning": f"goes on by the engine that it began with, {choice.name}, {why}"})
             yield from _Program(choice, program, at, listen).outcomes()
 
 

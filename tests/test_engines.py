@@ -198,7 +198,29 @@ def test_one_seed_is_run_alone_and_several_are_stacked_and_long_ones_compiled():
     assert chosen(tiny(), 1, "stack").name == STACK
     assert chosen(tiny(), 5).name == STACK
     assert chosen(tiny(), 5, "single").name == SINGLE
+    wide = {"generator.hidden": 128, "discriminator.hidden": 128, "batch_size": 128}
+    assert "no faster uncompiled" in chosen(tiny(**wide), 5).why
+    assert chosen(tiny(**wide), 5, "stack").name == STACK
+    assert chosen(tiny(**wide, steps=5_000), 5).name == COMPILED
     assert {chosen(tiny(steps=20_000), runs).name for runs in (2, 3, 50)} == {COMPILED}
+
+
+def test_runs_that_began_in_a_stack_go_on_in_it_whatever_is_asked(tmp_path):
+    runs = [Run(tiny(), seed, tmp_path / str(seed), draw=False) for seed in (0, 1)]
+    stop = RuntimeError("now")
+
+    def ended(run: Run, record: Mapping[str, Any]) -> None:
+        if "losses" in record:
+            raise stop
+
+    with pytest.raises(RuntimeError, match="now"):
+        list(together(runs, listen=ended, engine="stack"))
+    said: list[Mapping[str, Any]] = []
+    again = [Run(tiny(), seed, tmp_path / str(seed), draw=False) for seed in (0, 1)]
+    ends = list(together(again, resume=True, listen=lambda run, record: said.append(record), engine="single"))
+    assert {run.engine.name for run, _ in ends} == {STACK}
+    (warning,) = (record["warning"] for record in said if "warning" in record)
+    assert warning.startswith("goes on by the engine that it began with, stack")
 
 
 class Convolving(Discriminator):
@@ -246,15 +268,6 @@ def test_what_cannot_be_stacked_is_run_one_by_one_and_says_why(target, why, tmp_
     if target != "Convolving":
         with pytest.raises(IncompatibleError, match=why):
             chosen(recipe, 2, "stack")
-
-
-def test_a_run_goes_on_with_the_engine_that_it_began_with(tmp_path):
-    recipe = tiny(steps=20)
-    runs = [Run(recipe, seed, tmp_path / str(seed), device="cpu", draw=False) for seed in range(2)]
-    assert {run.engine.name for run, _ in together(runs)} == {STACK}
-    (again,) = (Run(recipe, 0, tmp_path / "0", device="cpu", draw=False),)
-    assert again.train(resume=True, engine="single").status == "finished"
-    assert again.engine.name == STACK
 
 
 def test_a_folder_that_is_refused_does_not_stop_the_other_seeds(tmp_path):

@@ -126,7 +126,7 @@ def test_killed_anywhere_and_resumed_it_ends_with_the_same_bits(case, tmp_path):
 @pytest.mark.slow
 def test_a_stack_killed_anywhere_and_resumed_ends_with_the_same_bits(tmp_path):
     """Also when its seeds were killed between the writing of two of their checkpoints, or of their results."""
-    arguments = (*RING, "--seeds", "3")
+    arguments = (*RING, "--seeds", "3", "--engine", "stack")
     began = time.monotonic()
     whole = whole_run(arguments, tmp_path).parent
     took = time.monotonic() - began
@@ -148,6 +148,10 @@ def test_a_stack_killed_anywhere_and_resumed_ends_with_the_same_bits(tmp_path):
     assert "2 together, in one program (stack)" in ended.err
     for seed in range(2):  # how many they are does not matter
         assert_equal(tmp_path / "two" / f"seed-{seed}", whole / f"seed-{seed}")
+    ended = forked(*RING, "--seeds", "2", "--out", "two", cwd=tmp_path)
+    assert ended.code == 1
+    assert ended.err.count("already holds this run") == 2
+    assert "KeyError" not in ended.err
 
 
 def test_a_fresh_process_killed_and_resumed_ends_with_the_same_bits(ring, tmp_path):

@@ -126,7 +126,7 @@ def report(found: Mapping[str, Any]) -> str:
         shares = found.get("share_of_roofline", {})
         share = f", {shares[side]:.0%} of the roofline" if side in shares else ""
         begins = f"first step {first[side]['first_seconds']:.1f} s, then {each['first_seconds']:.1f} s"
-        lines.append(f"  {side:24} {each['rate']:10.1f} {found['unit']}/s  {compared}{share}; {begins}")
+        lines.append(f"  {side:24} {each['rate']:10.4g} {found['unit']}/s  {compared}{share}; {begins}")
     return "\n".join(lines)
 
 

@@ -56,10 +56,11 @@ def compiled(
             wanted = flat(*(leaf.clone() for leaf in leaves))
     except Exception as error:  # no compiler, or something that it does not know
         logging.getLogger(__name__).debug("not compiled", exc_info=True)
-        note(f"not compiled: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]:.200}")
+        why = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]:.200}"
+        note(f"the stack could not be compiled and goes on without, slower: {why}")
         return program
     if not all((a - b).norm() <= rounding * b.norm() + 1e-6 for a, b in zip(got, wanted, strict=True)):
-        note("not compiled: the compiled program gives other gradients")
+        note("the stack goes on uncompiled, slower: its compiled program gives other gradients")
         return program
 
     def call(*arguments: Any) -> tuple[Tensor, dict[str, Tensor]]:

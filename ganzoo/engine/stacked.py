@@ -146,9 +146,11 @@ class Stacked(Steps):
         if (index, due) not in self._gradients:
             program = self._program(index, due, step)
             if self.compile:
-                program = compiled(
-                    program, given, self._notes.append, cut=self._even, rounding=0.1 if self._low else 1e-3
-                )
+                fast = compiled(program, given, self._notes.append, cut=self._even, rounding=0.1 if self._low else 1e-3)
+                if fast is program:  # then nothing is, so that the engine is what its name says
+                    self.compile = False
+                    self._gradients.clear()
+                program = fast
             self._gradients[index, due] = program
         return self._gradients[index, due]
 
