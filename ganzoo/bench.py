@@ -12,7 +12,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatch
@@ -23,6 +23,7 @@ from scipy import special  # not scipy.stats, which takes a second to import
 
 from ganzoo import evaluate
 from ganzoo.card import write_card
+from ganzoo.dataset import Dataset
 from ganzoo.device import pick_device
 from ganzoo.engine import AUTO
 from ganzoo.errors import ExportError, ModelError, OptionError, UnknownNameError, suggest
@@ -218,9 +219,9 @@ def leaderboard(
         "wall_seconds": round(seconds, 1),
         "jobs": workers,
         "peak_memory_mib": max(peaks, default=None),
-        "metrics": {name: describe(name) for name in registry().names("metric") if name in used},
+        "metrics": {name: describe(name) for name in in_order(used)},
         "floors": {
-            part.name: _floor(part.build()) for part in {r.dataset.name: r.dataset for r in todo.recipes}.values()
+            part.name: _floor(part.build(), used) for part in {r.dataset.name: r.dataset for r in todo.recipes}.values()
         },
         "divergences": _divergences(list(results.values())),
         "controls": {dataset: _readings(found) for dataset, found in controls.items()},
@@ -238,8 +239,14 @@ def _environment(of_runs: list[dict[str, Any]], device: str) -> dict[str, Any]:
 
 def describe(name: str) -> dict[str, Any]:
     """A metric in words: unit, direction, summary."""
-    metric = evaluate.metrics()[name]
-    return {"unit": metric.unit, "better": metric.better, "summary": registry().find("metric", name).summary}
+    (metric,) = evaluate.metrics([name]).values()
+    return {"unit": metric.unit, "better": metric.better, "summary": evaluate.summary(name)}
+
+
+def in_order(names: Collection[str]) -> list[str]:
+    """Names of metrics in the order in which they are registered, those with an extractor that was asked for last."""
+    known = evaluate.metric_names()
+    return [*(name for name in known if name in names), *sorted(set(names) - set(known))]
 
 
 def _divergences(results: list[Result]) -> dict[str, Any]:
@@ -267,8 +274,9 @@ def _readings(found: list[Mapping[str, Any]]) -> dict[str, Any]:
     return readings
 
 
-def _floor(dataset: Any) -> dict[str, Any]:
-    return {name: {"value": score.value, "how": score.how} for name, score in evaluate.floor(dataset).items()}
+def _floor(dataset: Dataset, names: Collection[str]) -> dict[str, Any]:
+    floor = evaluate.floor(dataset, evaluate.metrics(in_order(names)))
+    return {name: {"value": score.value, "how": score.how} for name, score in floor.items()}
 
 
 def _entry(recipe: Recipe, folder: Path, runs: list[tuple[Job, Result]]) -> dict[str, Any]:
@@ -276,7 +284,7 @@ def _entry(recipe: Recipe, folder: Path, runs: list[tuple[Job, Result]]) -> dict
     keep += ("engine", "together")
     paper = recipe.paper
     measured = [result["metrics"] for _, result in runs if result.get("metrics")]
-    names = [name for name in registry().names("metric") if any(name in each for each in measured)]
+    names = in_order({name for each in measured for name in each})
     return {
         "recipe": recipe.name,
         "method": recipe.method,

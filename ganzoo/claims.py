@@ -9,7 +9,8 @@ laws in somewhat fewer, for the interval is that of a normal one).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from statistics import fmean, stdev
@@ -20,7 +21,8 @@ from scipy import special
 import ganzoo
 from ganzoo import card, evaluate
 from ganzoo.bench import Plan, interval
-from ganzoo.errors import ModelError
+from ganzoo.errors import ModelError, UsageError
+from ganzoo.metric import Metric
 from ganzoo.model import Model
 from ganzoo.origin import CARD, METRICS, MOST_JSON, read_json
 from ganzoo.recipe import Recipe
@@ -88,20 +90,35 @@ def check(model: Model, *, draws: int = 20, heard: Callable[[int], None] = lambd
     if not isinstance(said, dict) or not said or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ModelError(f"{model.origin} states no numbers in its configuration, so there are none to check")
     entry = entry_of(model)
-    again = {name: score.value for name, score in evaluate.evaluate(model.generator, model.dataset, seed).items()}
+    chosen = _known(said)
+
+    def numbers(seed: int) -> dict[str, float]:
+        scores = evaluate.evaluate(model.generator, model.dataset, seed, chosen)
+        return {name: score.value for name, score in scores.items()}
+
+    again = numbers(seed)
     fresh: dict[str, list[float]] = {}
     for draw in range(draws):
         heard(draw)
-        for name, score in evaluate.evaluate(model.generator, model.dataset, derive(seed, f"check {draw}")).items():
-            fresh.setdefault(name, []).append(score.value)
-    known, level = evaluate.metrics(), 1 - (1 - LEVEL) / len(said)
+        for name, value in numbers(derive(seed, f"check {draw}")).items():
+            fresh.setdefault(name, []).append(value)
+    level = 1 - (1 - LEVEL) / len(said)
     claims: list[Claim] = []
     for name, value in said.items():
-        unit, last = getattr(known.get(name), "unit", ""), _last(entry, name)
+        unit, last = getattr(chosen.get(name), "unit", ""), _last(entry, name)
         found = _judged(_number(value), again.get(name), fresh.get(name, []), level)
         over = _number(last.get("mean")), _number(last.get("half_width"))
         claims.append(Claim(name, unit, _number(value), *found, over))
     return Checked(model.name, seed, draws, tuple(claims), tuple(_contradictions(model, said, entry)))
+
+
+def _known(names: Iterable[str]) -> dict[str, Metric]:
+    """Those of the metrics that are registered here: the names are a stranger's."""
+    found: dict[str, Metric] = {}
+    for name in names:
+        with suppress(UsageError):
+            found |= evaluate.metrics([name])
+    return found
 
 
 def _judged(

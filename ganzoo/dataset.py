@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from ganzoo.errors import OptionError
+from ganzoo.part import Option, as_object
 
 PartName = Literal["train", "validation", "held-out"]
 PARTS: tuple[PartName, ...] = ("train", "validation", "held-out")
@@ -19,12 +24,50 @@ class Batch(NamedTuple):
     x: Tensor
     label: Tensor | None = None
 
-    def to(self, device: torch.device) -> Batch:
-        return Batch(self.x.to(device), None if self.label is None else self.label.to(device))
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> Batch:
+        return Batch(*(t.to(device, non_blocking=non_blocking) for t in self if t is not None))
+
+    def pinned(self) -> Batch:
+        """In memory from which a device can fetch it by itself."""
+        return Batch(*(t.pin_memory() for t in self if t is not None))
 
     def take(self, index: Tensor | slice) -> Batch:
         rows = [t[index] if isinstance(index, slice) else t.index_select(0, index) for t in self if t is not None]
         return Batch(*rows)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a dataset says of its samples, in its own words. A model carries it along."""
+
+    shape: tuple[int, ...]
+    classes: int | None = None
+    labels: tuple[str, ...] = ()
+    unit: str = "data units"
+    limits: tuple[float, float] = (0.0, 1.0)
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def json(self) -> dict[str, Any]:
+        said = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**said, "provenance": dict(self.provenance)}
+
+    @classmethod
+    def parse(cls, data: Any) -> Description:
+        """Read `json` back; `OptionError` where it is none."""
+        read = {option.name: option.parse(as_object(data, "data").get(option.name), "data") for option in _DESCRIBED}
+        limits = read["limits"]
+        if len(limits) != 2 or not limits[0] < limits[1]:
+            raise OptionError(f"data: limits={limits} is not allowed; it takes black and white")
+        return cls(**read, provenance=as_object(data.get("provenance", {}), "provenance"))
+
+
+_DESCRIBED = (
+    Option("shape", int, low=1, high=2**20, many=True),
+    Option("classes", int, low=1, optional=True),
+    Option("labels", str, many=True),
+    Option("unit", str),
+    Option("limits", float, many=True),
+)
 
 
 class Dataset(ABC):
@@ -34,19 +77,44 @@ class Dataset(ABC):
     numbers are measured on. All three depend on the dataset's options alone, never on the seed of a run.
 
     Attributes: ``shape``, that of one sample; ``classes``, how many labels there are (none where samples have no
-    label); ``unit``, what one unit of ``x`` is, for distances and likelihoods; ``limits``, black and white, where
-    samples are images.
+    label), and ``labels``, what they are called, where they have names; ``unit``, what one unit of ``x`` is, for
+    distances and likelihoods; ``limits``, black and white, where samples are images; ``provenance``, as JSON, where
+    samples come from and what was done to them.
+
+    Raises:
+        DataError: by the constructor or whatever reads samples, where they are not at hand and cannot be fetched.
     """
 
     shape: tuple[int, ...]
     classes: int | None = None
+    labels: tuple[str, ...] = ()
     unit: str = "data units"
     limits: tuple[float, float] = (0.0, 1.0)
+    provenance: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
     def part(self, name: PartName) -> Batch:
         """The samples of a part, float32 on the CPU: ``x (n, *shape)``, labels ``(n,)`` int64. The same at every
         call."""
+
+    def stored(self, name: PartName) -> Batch:
+        """The same samples as they are kept, which may be bytes in a file that is mapped into memory. What trains takes
+        rows of them and has these `decoded`. Optional."""
+        return self.part(name)
+
+    def decoded(self, stored: Batch, rng: torch.Generator) -> Batch:
+        """What rows that are kept stand for, float32 on the device where they are; what is random about it (a flip,
+        the noise of a dequantisation) comes from ``rng``, which is there too. Optional, with `stored`."""
+        return stored
+
+    def some(self, name: PartName, n: int) -> Batch:
+        """The first ``n`` samples of a part, the others not decoded: those of `part` but for what is random."""
+        return self.decoded(self.stored(name).take(slice(n)), torch.Generator().manual_seed(0))
+
+    def described(self) -> Description:
+        """What can be said of its samples without having any."""
+        about = (self.shape, self.classes, self.labels, self.unit, self.limits, self.provenance)
+        return Description(*about)
 
 
 @dataclass(frozen=True)

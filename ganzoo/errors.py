@@ -13,6 +13,7 @@
     ├── ExportError                 something that has no registered name was to be written down
     ├── ModelError                  an exported model is damaged or is not one
     ├── HubError                    the Hub, or what came from it, is not as it should be
+    ├── DataError                   a dataset's files are missing, damaged or not to be had
     └── RunError                    something went wrong with a run folder
         ├── LockedError             another process is working in it
         └── CheckpointError         no checkpoint in it can be read
@@ -69,6 +70,10 @@ class ModelError(GanzooError):
 
 
 class HubError(GanzooError):
+    pass
+
+
+class DataError(GanzooError):
     pass
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final, final
 
@@ -14,15 +14,16 @@ from ganzoo.dataset import Batch, Dataset, PartName, TractableDataset
 from ganzoo.generator import Generator, TractableGenerator
 from ganzoo.metric import Evidence, Metric, Score
 from ganzoo.plugins import registry
+from ganzoo.registry import Entry
 from ganzoo.seeds import derive
 
-#: Samples of the generator that every metric gets: PacGAN's number, so that modes and quality compare with its tables.
-SAMPLES: Final = 2_500
 CHUNK: Final = 10_000
 #: So many images at once: their maps are far larger than they are.
 IMAGES: Final = 256
 #: What chooses the best snapshot of a run, on the validation part: it needs no density, no labels and no likelihood.
 SELECTION: Final = "energy-distance"
+#: The kind of what gives metrics their features.
+EXTRACTOR: Final = "extractor"
 
 
 def sample(generator: Generator, n: int, seed: int, label: Tensor | None = None) -> Batch:
@@ -53,41 +54,52 @@ def log_prob(generator: TractableGenerator, x: Tensor) -> Tensor:
     return torch.cat([generator.log_prob(piece.to(device)).cpu() for piece in x.split(CHUNK)])
 
 
-def evaluate(generator: Generator, dataset: Dataset, seed: int) -> dict[str, Score]:
-    """Every registered metric that applies, on the held-out part.
+def evaluate(
+    generator: Generator, dataset: Dataset, seed: int, chosen: Mapping[str, Metric] | None = None
+) -> dict[str, Score]:
+    """Every metric that applies, or the ``chosen`` ones, on the held-out part.
 
     A generator that reads labels gets them as often as the train part has them, and is judged by its samples alone:
     what it can say is the density under a label, not ``p_G``.
     """
-    seed = derive(seed, "evaluation")
-    fake = sample(generator, _size(dataset), seed, labels(dataset, _size(dataset), seed))
-    density = None
-    if isinstance(generator, TractableGenerator) and fake.label is None:
-        density = partial(log_prob, generator)
-    return measure(metrics(), dataset, fake, density)
+    seed, scores = derive(seed, "evaluation"), dict[str, Score]()
+    chosen = metrics() if chosen is None else chosen
+    for n, alike in _by_size(chosen, dataset).items():
+        fake = sample(generator, n, seed, labels(dataset, n, seed))
+        density = None
+        if isinstance(generator, TractableGenerator) and fake.label is None:
+            density = partial(log_prob, generator)
+        scores |= measure(alike, dataset, fake, density)
+    return {name: scores[name] for name in chosen if name in scores}
 
 
-def floor(dataset: Dataset) -> dict[str, Score]:
+def floor(dataset: Dataset, chosen: Mapping[str, Metric] | None = None) -> dict[str, Score]:
     """What real data scores: as many samples of the validation part, passed off as generated.
 
     It is judged by its samples, as a generator without a density is; metrics of a likelihood get the true density.
     """
-    real = dataset.part("validation").take(slice(_size(dataset)))
-    scores = measure(metrics(), dataset, real)
-    if isinstance(dataset, TractableDataset):
-        likelihood = {name: metric for name, metric in metrics().items() if name not in scores}
-        scores |= measure(likelihood, dataset, real, dataset.log_prob)
+    scores: dict[str, Score] = {}
+    for n, alike in _by_size(metrics() if chosen is None else chosen, dataset).items():
+        real = dataset.part("validation").take(slice(n))
+        scores |= measure(alike, dataset, real)
+        if isinstance(dataset, TractableDataset):
+            likelihood = {name: metric for name, metric in alike.items() if name not in scores}
+            scores |= measure(likelihood, dataset, real, dataset.log_prob)
     return scores
 
 
-def _size(dataset: Dataset) -> int:
-    """Samples to judge by: no more than the real data can be judged by themselves."""
-    return min(SAMPLES, len(dataset.part("validation").x), len(dataset.part("held-out").x))
+def _by_size(chosen: Mapping[str, Metric], dataset: Dataset) -> dict[int, dict[str, Metric]]:
+    """Metrics by the samples that they get: no more than the real data can be judged by themselves."""
+    most = min(len(dataset.stored(part).x) for part in ("validation", "held-out"))
+    groups: dict[int, dict[str, Metric]] = {}
+    for name, metric in chosen.items():
+        groups.setdefault(min(metric.samples, most), {})[name] = metric
+    return groups
 
 
 def labels(dataset: Dataset, n: int, seed: int) -> Tensor | None:
     """``n`` labels, as often as the train part has them; none where the data have none."""
-    label = dataset.part("train").label
+    label = dataset.stored("train").label
     if label is None:
         return None
     return label[torch.randint(len(label), (n,), generator=torch.Generator().manual_seed(seed))]
@@ -128,19 +140,50 @@ class _Broken(Metric):
         raise self.why
 
 
-def metrics() -> dict[str, Metric]:
-    """Every registered metric with its default options."""
+def metrics(names: Iterable[str] | None = None) -> dict[str, Metric]:
+    """The metrics with these names (of one that has an option `extractor`, ``NAME:EXTRACTOR``), or all registered ones
+    with their default options but for those that are measured on request.
+
+    Raises:
+        UnknownNameError: there is no metric of a name that was given.
+    """
     found: dict[str, Metric] = {}
-    for name in registry().names("metric"):
+    for name in metric_names() if names is None else names:
+        entry, options = _entry(name)
         try:
-            found[name] = registry().find("metric", name).create({})
+            metric = entry.create(options)
         except Exception as error:
-            found[name] = _Broken(error)
+            metric = _Broken(error)
+        if names is not None or not metric.on_request:
+            found[_name(entry, options)] = metric
     return found
+
+
+def metric_names() -> list[str]:
+    """What every registered metric is called, in the order in which they are shown."""
+    return [_name(entry, {}) for entry in registry().all("metric")]
+
+
+def summary(name: str) -> str:
+    """A metric in a few words."""
+    return _entry(name)[0].summary
+
+
+def _entry(name: str) -> tuple[Entry, dict[str, str]]:
+    name, colon, extractor = name.partition(":")
+    entry = registry().find("metric", name)
+    return entry, {option.name: extractor for option in entry.options if colon and option.type == EXTRACTOR}
+
+
+def _name(entry: Entry, options: Mapping[str, str]) -> str:
+    """Features make another number: their name is part of the metric's."""
+    used = [options.get(option.name, option.default) for option in entry.options if option.type == EXTRACTOR]
+    return ":".join([registry().name(entry), *map(str, used)])
 
 
 def validation(generator: Generator, dataset: Dataset, seed: int) -> float:
     """The number by which snapshots are compared: lower is better; not a number where it cannot be measured."""
-    seed = derive(seed, "validation")
-    fake = sample(generator, _size(dataset), seed, labels(dataset, _size(dataset), seed))
-    return measure({SELECTION: metrics()[SELECTION]}, dataset, fake, part="validation")[SELECTION].value
+    seed, chosen = derive(seed, "validation"), metrics([SELECTION])
+    ((n, _),) = _by_size(chosen, dataset).items()
+    fake = sample(generator, n, seed, labels(dataset, n, seed))
+    return measure(chosen, dataset, fake, part="validation")[SELECTION].value

@@ -76,6 +76,13 @@ def finite(data: Any) -> Any:
     return [finite(item) for item in data] if isinstance(data, (list, tuple)) else data
 
 
+def cache_folder() -> Path:
+    """Where what can be made again is kept: ``GANZOO_CACHE``, or ``ganzoo`` in the user's cache folder."""
+    if own := os.environ.get("GANZOO_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ganzoo"
+
+
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 

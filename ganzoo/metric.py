@@ -35,18 +35,25 @@ class Evidence:
 @dataclass(frozen=True)
 class Score:
     """A metric's value; ``how`` says how it was come by (exact, or the estimator); ``detail`` is JSON for the
-    report."""
+    report; ``picture (rows, columns, *shape)`` shows what it saw, as samples of the dataset."""
 
     value: float
     how: str
     detail: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    picture: Tensor | None = None
 
 
 class Metric(ABC):
-    """A pure function of the evidence. Leaves are frozen dataclasses."""
+    """A pure function of the evidence. Leaves are frozen dataclasses.
+
+    ``samples`` is how many generated samples it asks for; it gets fewer where the parts of the dataset have fewer. What
+    needs minutes, or files that have to be fetched, is ``on_request``: measured where it is asked for by name.
+    """
 
     unit: ClassVar[str]
     better: ClassVar[Literal["lower", "higher"]] = "lower"
+    samples: int = 2_500
+    on_request: ClassVar[bool] = False
 
     @abstractmethod
     def applies(self, evidence: Evidence) -> bool:

@@ -43,8 +43,8 @@ class Option:
     """One declared option of an entry.
 
     ``type`` is ``int``, ``float``, ``bool``, ``str``, or the name of a kind: then the value is a `Part` of that kind.
-    ``many`` makes it a tuple of such values. ``fit`` names the attribute of the dataset that fills the option when a
-    recipe does not say (``shape``, ``classes``).
+    ``many`` makes it a tuple of such values. ``fit`` names the attribute of the dataset that fills the option
+    (``shape``, ``classes``) when a recipe does not say; where the option has a default, when it says none.
     """
 
     name: str
@@ -173,10 +173,15 @@ class Part:
         filled = {
             option.name: fitted[option.fit]
             for option in self.entry.options
-            if option.fit and self.options.get(option.name) is None and fitted.get(option.fit) is not None
+            if option.fit in fitted and self._open(option) and fitted[option.fit] is not None
         }
         values = self.entry.parse({**self.options, **filled}, complete=True)
         return Part(self.kind, registry().name(self.entry), {name: resolve(value) for name, value in values.items()})
+
+    def _open(self, option: Option) -> bool:
+        """Whether it is for the data to say."""
+        value = self.options.get(option.name, option.default)
+        return value in (None, ...) or (isinstance(value, str) and value.lower() in ("none", "null"))
 
     def json(self) -> dict[str, Any]:
         options = {name: to_json(value) for name, value in self.options.items()}

@@ -51,6 +51,12 @@ SHORTCUTS: Final = (
 IMAGES: Final = Option(
     "images", int, low=1, high=10**13, help="instead of steps: real samples that the first turn sees"
 )
+#: The same of the moving average.
+EMA_IMAGES: Final = Option(
+    "ema_images", float, low=1, high=1e13, help="instead of ema: real samples seen until a weight in the average halves"
+)
+#: What can be said in two ways.
+EITHER: Final = {IMAGES.name: "steps", EMA_IMAGES.name: "ema"}
 
 
 @dataclass(frozen=True)
@@ -255,8 +261,11 @@ def create_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Reci
     dataset = Part("dataset", registry().name(dataset_entry), parts.pop("dataset", {})).resolved()
     values = {option.name: budget.get(option.name, getattr(method, option.name)) for option in BUDGET}
     values |= {option.name: budget.get(option.name, option.default) for option in SHORTCUTS}
+    seen = values["batch_size"] * method.turns[0].repeats  # real samples in a step
     if images := budget.get("images"):
-        values["steps"] = math.ceil(images / (values["batch_size"] * method.turns[0].repeats))
+        values["steps"] = math.ceil(images / seen)
+    if half_life := budget.get("ema_images"):
+        values["ema"] = min(0.5 ** (seen / half_life), 0.999999)
     return Recipe(
         canonical,
         dataset,
@@ -290,7 +299,7 @@ def _with_named(name: str, method: Entry, dataset: Entry, overrides: Mapping[str
     if entry is None or entry.distribution not in (method.distribution, dataset.distribution):
         return dict(overrides)
     # What is said of a part is not about the part that an override puts in its place.
-    replaced = {*overrides, *({"steps", "images"} if {"steps", "images"} & set(overrides) else ())}
+    replaced = {*overrides, *(name for pair in EITHER.items() if set(pair) & set(overrides) for name in pair)}
     return {k: v for k, v in entry.overrides.items() if k.partition(".")[0] not in replaced} | dict(overrides)
 
 
@@ -302,12 +311,20 @@ def _fitted(
     return {
         name: replace(
             player,
-            network=_network(player.network, changes.get(name, {})).resolved(**fitted),
+            network=_fit(_network(player.network, changes.get(name, {})), fitted),
             optimizer=player.optimizer.resolved(),
             schedule=resolve(player.schedule),
         )
         for name, player in players.items()
     }
+
+
+def _fit(network: Part, fitted: Mapping[str, Any]) -> Part:
+    network = network.resolved(**fitted)
+    for option in network.entry.options:
+        if option.fit and option.default not in (None, ...) and network.options[option.name] is None:
+            raise IncompatibleError(f"{network.name} is to have as many {option.fit} as the data, which have none")
+    return network
 
 
 def recipe_names() -> list[str]:
@@ -317,9 +334,10 @@ def recipe_names() -> list[str]:
 
 def _sort(method: Entry, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict[str, Any]]]:
     """Overrides by whom they concern: the method, the budget, the parts (where ``""`` replaces the part itself)."""
-    if "images" in given and "steps" in given:
-        raise OptionError("steps and images both say how long to train: give one of them")
-    budget_options = {option.name: option for option in (*BUDGET, *SHORTCUTS, IMAGES)}
+    for one, other in EITHER.items():
+        if one in given and other in given:
+            raise OptionError(f"{other} and {one} both say the same thing: give one of them")
+    budget_options = {option.name: option for option in (*BUDGET, *SHORTCUTS, IMAGES, EMA_IMAGES)}
     declared = {option.name: option for option in method.options}
     own: dict[str, Any] = {}
     budget: dict[str, Any] = {}
@@ -343,7 +361,7 @@ def _sort(method: Entry, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict
 def _known_parts(entry: Entry, method: Method, parts: Mapping[str, Mapping[str, Any]]) -> None:
     for owner, options in parts.items():
         if owner not in (*method.players, "dataset") or (owner == "dataset" and "" in options):
-            known = [*(o.name for o in (*entry.options, *BUDGET, *SHORTCUTS, IMAGES)), *method.players]
+            known = [*(o.name for o in (*entry.options, *BUDGET, *SHORTCUTS, IMAGES, EMA_IMAGES)), *method.players]
             known += [f"{player}.OPTION" for player in method.players] + ["dataset.OPTION"]
             wanted = owner if "" in options else f"{owner}.{next(iter(options))}"
             near = suggest(wanted, known)
@@ -352,9 +370,15 @@ def _known_parts(entry: Entry, method: Method, parts: Mapping[str, Mapping[str, 
 
 
 def _network(network: Part, changes: Mapping[str, Any]) -> Part:
+    """What takes a network's place keeps the options that its method leaves to the data: whether it reads labels."""
     changes = dict(changes)
     if replacement := changes.pop("", None):
-        network = Part(network.kind, str(replacement))
+        left = {name: value for name, value in network.options.items() if value is None}
+        network = Part(network.kind, str(replacement), left)
+        if unknown := set(left) - {option.name for option in network.entry.options}:
+            raise IncompatibleError(
+                f"the method needs a {network.kind} with the option {min(unknown)}, and {network.name} has none"
+            )
     return Part(network.kind, network.name, {**network.options, **changes})
 
 

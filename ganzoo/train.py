@@ -290,7 +290,7 @@ def _programs(
 
 def _chosen(runs: list[Run], asked: str) -> Choice:
     run = runs[0]
-    return choose(run.recipe, run.dataset.part("train"), len(runs), run.device, asked)
+    return choose(run.recipe, run.dataset.stored("train"), len(runs), run.device, asked)
 
 
 @final
@@ -327,7 +327,7 @@ class _Program:
     def _begin(self) -> None:
         for source in (random.seed, lambda seed: np.random.seed(seed % 2**32)):  # for parts that use them
             source(derive(self.runs[0].seed, "global"))
-        train = self.runs[0].dataset.part("train")
+        train = self.runs[0].dataset.stored("train")
         self.engine = make(self.choice, self.recipe, train, [run.seed for run in self.runs], self.device)
         for run, found in zip(self.runs, self.found, strict=True):
             run.attach(self.engine, found)

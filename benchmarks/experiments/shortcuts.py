@@ -73,7 +73,7 @@ def _checks(recipe: str, by: dict[str, Values]) -> list[_shared.Check]:
 def _worse(metric: str, plain: list[float], values: list[float]) -> float:
     """By how much the mean is worse than that of the plain recipe."""
     change = statistics.fmean(values) - statistics.fmean(plain)
-    return -change if evaluate.metrics()[metric].better == "higher" else change
+    return -change if evaluate.metrics([metric])[metric].better == "higher" else change
 
 
 def table(result: dict[str, Any]) -> str:

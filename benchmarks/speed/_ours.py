@@ -44,7 +44,7 @@ def recipe(name: str, setting: Setting, options: Mapping[str, Any]) -> Recipe:
 
 def training(recipe: Recipe, setting: Setting, seeds: int = 1, asked: str = engine.AUTO) -> Loop:
     """The engine that a user gets for so many seeds."""
-    train = recipe.dataset.build().part("train")
+    train = recipe.dataset.build().stored("train")
     choice = engine.choose(recipe, train, seeds, setting.device, asked)
     made = engine.make(choice, recipe, train, range(seeds), setting.device)
     step = 0

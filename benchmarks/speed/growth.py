@@ -88,8 +88,9 @@ def needed(trained: Recipe, seeds: int) -> float:
     sizes = {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
     generators = {name: network for name, network in networks.items() if isinstance(network, Generator)}
     state = 4 * (4 * sum(sizes.values()) + sum(sizes[name] for name in generators))
-    train = trained.dataset.build().part("train")
-    chunk = Stream(trained, [turn.built() for turn in trained.turns], generators, train, 0).chunk(0)
+    dataset = trained.dataset.build()
+    train, turns = dataset.stored("train"), [turn.built() for turn in trained.turns]
+    chunk = Stream(trained, turns, generators, train, 0, train.x.device, dataset.decoded).chunk(0)
     drawn = sum(t.nbytes for feed in chunk for t in feed.values())
     data = train.x.nbytes + (0 if train.label is None else train.label.nbytes)
     return seeds * (state + drawn) + data

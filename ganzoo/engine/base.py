@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from ganzoo.dataset import Batch, Dataset
 from ganzoo.errors import PluginError
 from ganzoo.game import Turn
 from ganzoo.generator import Generator
 from ganzoo.recipe import Recipe
 from ganzoo.seeds import derive
+
+#: Bytes of samples that a network may start from.
+SEEN: Final = 2**31
 
 
 class Engine(ABC):
@@ -68,13 +74,28 @@ class Engine(ABC):
         """Become what ``tensors`` said at ``step``."""
 
 
-def initialised(recipe: Recipe, player: str, seed: int, x: Tensor) -> nn.Module:
+class Seen:
+    """The samples of the train part as a network that starts from data sees them, on the CPU, decoded when it asks."""
+
+    def __init__(self, dataset: Dataset, train: Batch) -> None:
+        self._dataset, self._train = dataset, train
+
+    @cached_property
+    def x(self) -> Tensor:
+        n = len(self._train.x)
+        most = max(1, SEEN // (4 * math.prod(self._dataset.shape)))
+        # Of more than fit, evenly many: files may be in the order of their labels.
+        rows = self._train if n <= most else self._train.take(torch.arange(most) * n // most)
+        return self._dataset.decoded(rows, torch.Generator().manual_seed(0)).x
+
+
+def initialised(recipe: Recipe, player: str, seed: int, train: Seen) -> nn.Module:
     """A network with its initial weights, made on the CPU: the same on every device, whatever the other players are."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, f"weights {player}"))
         network: nn.Module = recipe.players[player].network.build()
-    if isinstance(network, Generator):
-        network.initialise(x, torch.Generator().manual_seed(derive(seed, f"initialise {player}")))
+    if isinstance(network, Generator) and type(network).initialise is not Generator.initialise:
+        network.initialise(train.x, torch.Generator().manual_seed(derive(seed, f"initialise {player}")))
     return network
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ganzoo.dataset import Batch
-from ganzoo.engine.base import initialised, kept, under, unkept
+from ganzoo.engine.base import Seen, initialised, kept, under, unkept
 from ganzoo.engine.capture import Recorder
 from ganzoo.engine.functional import Functional
 from ganzoo.engine.rounds import autocast, opened
+from ganzoo.engine.sampler import resident
 from ganzoo.engine.steps import Number, Steps, move
 from ganzoo.engine.stream import Feed, Stream
 from ganzoo.game import Round, Turn
@@ -43,13 +44,13 @@ class Eager(Steps):
         self.seeds = (seed,)
         # Terms and layers may use torch's global random state: it belongs to the run, like every other stream.
         torch.manual_seed(derive(seed, "global"))
-        self.networks = {
-            name: _laid_out(initialised(recipe, name, seed, train.x).to(device)) for name in recipe.players
-        }
+        dataset = recipe.dataset.build()
+        seen = Seen(dataset, train)
+        self.networks = {name: _laid_out(initialised(recipe, name, seed, seen).to(device)) for name in recipe.players}
         generators = {n: g for n, g in self.networks.items() if isinstance(g, Generator)}
         self.ema = {name: copy.deepcopy(g).eval().requires_grad_(False) for name, g in generators.items()}
-        train = train.to(device)
-        self.stream = Stream(recipe, self.turns, generators, train, seed)
+        train = resident(train, device)
+        self.stream = Stream(recipe, self.turns, generators, train, seed, device, dataset.decoded)
         self.streams = (self.stream,)
         self._parameters: dict[str, list[Tensor]] = {
             name: [p for p in network.parameters() if p.requires_grad] for name, network in self.networks.items()
@@ -67,7 +68,7 @@ class Eager(Steps):
             for pair in zip(average.buffers(), self.networks[n].buffers(), strict=True)
         ]
         self._moving = ""
-        self._prepared(self.networks, Stream(recipe, self.turns, generators, train, 0).chunk(0))
+        self._prepared(self.networks, self.stream.of_seed(0).chunk(0))
 
     @property
     def name(self) -> str:

@@ -13,12 +13,13 @@ from torch.func import vmap
 
 from ganzoo.dataset import Batch
 from ganzoo.discriminator import Discriminator
-from ganzoo.engine.base import initialised, kept, under, unkept
+from ganzoo.engine.base import Seen, initialised, kept, under, unkept
 from ganzoo.engine.capture import Recorder
 from ganzoo.engine.compiled import compiled
 from ganzoo.engine.eager import observations
 from ganzoo.engine.functional import Functional
 from ganzoo.engine.rounds import opened, rounded
+from ganzoo.engine.sampler import resident
 from ganzoo.engine.stack import ALIGNED, Stack
 from ganzoo.engine.steps import Number, Steps
 from ganzoo.engine.stream import Feed, Stream
@@ -68,20 +69,24 @@ class Stacked(Steps):
         self._places = (*self.seeds, *self.seeds[-1:] * others)
         self.modules: dict[str, nn.Module] = {}
         self.stacks: dict[str, Stack] = {}
+        dataset = recipe.dataset.build()
+        seen = Seen(dataset, train)
         for name in recipe.players:
-            networks = [initialised(recipe, name, seed, train.x) for seed in self._places]
+            networks = [initialised(recipe, name, seed, seen) for seed in self._places]
             self.modules[name] = networks[0].to(device)
             self.stacks[name] = Stack(networks, device)
         generators = {n: g for n, g in self.modules.items() if isinstance(g, Generator)}
         self.ema = {name: self.stacks[name].clone() for name in generators}
         self._shown = {name: copy.deepcopy(g).eval().requires_grad_(False) for name, g in generators.items()}
-        train = train.to(device)
-        self.streams = [Stream(recipe, self.turns, generators, train, seed) for seed in self._places]
+        train = resident(train, device)
+        self.streams = [
+            Stream(recipe, self.turns, generators, train, seed, device, dataset.decoded) for seed in self._places
+        ]
         self.optimizers = {name: self._optimizer(name, self._trained(name)) for name in recipe.players}
         self._gradients: dict[tuple[int, tuple[int, ...]], Gradient] = {}
         self._weights: dict[int, tuple[tuple[float, ...], Tensor]] = {}
         self._frozen: dict[int, list[Tensor]] = {}
-        self._prepared(self.modules, Stream(recipe, self.turns, generators, train, 0).chunk(0))
+        self._prepared(self.modules, self.streams[0].of_seed(0).chunk(0))
 
     @property
     def name(self) -> str:
@@ -98,9 +103,7 @@ class Stacked(Steps):
 
     def rehearse(self) -> None:
         """Carry out every turn once, moving nothing; what cannot be stacked raises."""
-        chunk = _stacked(
-            [Stream(self.recipe, self.turns, s.generators, s.sampler.data, 0).chunk(0) for s in self.streams]
-        )
+        chunk = _stacked([stream.of_seed(0).chunk(0) for stream in self.streams])
         for index, feed in enumerate(chunk):
             row = {key: t[0] for key, t in feed.items()}
             due = self.turns[index].losses.due(0)

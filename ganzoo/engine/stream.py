@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
 import torch
@@ -33,16 +33,25 @@ class Stream:
     Args:
         recipe, turns: what is played; of each turn, and of each repeat of it, everything is drawn anew.
         generators: by player; asked for their source.
-        train: the samples of the train part, where they are to stay.
+        train: the samples of the train part as they are kept, where they are to stay.
         seed: of the run; data order and noise each have a stream of their own.
+        device: of what is drawn.
+        decoded: makes samples of what is kept.
     """
 
     def __init__(
-        self, recipe: Recipe, turns: Sequence[Turn], generators: Mapping[str, Generator], train: Batch, seed: int
+        self,
+        recipe: Recipe,
+        turns: Sequence[Turn],
+        generators: Mapping[str, Generator],
+        train: Batch,
+        seed: int,
+        device: torch.device,
+        decoded: Callable[[Batch, torch.Generator], Batch],
     ) -> None:
-        device = train.x.device
-        self.recipe, self.generators = recipe, generators
-        self.sampler = Sampler(train, derive(seed, "data"))
+        self.recipe, self.generators, self.decoded = recipe, generators, decoded
+        self._turns, self._train, self._device = turns, train, device
+        self.sampler = Sampler(train, derive(seed, "data"), device)
         self.rng = torch.Generator(device).manual_seed(derive(seed, "noise"))
         self._repeats = [turn.repeats for turn in turns]
         self._draws = [turn.draws() for turn in turns]
@@ -50,9 +59,13 @@ class Stream:
         self.steps = max(1, min(MOST_STEPS, CHUNK_BYTES // self._bytes(train)))
         self._began = self.rng.get_state()
 
+    def of_seed(self, seed: int) -> Stream:
+        """The same of another run."""
+        return Stream(self.recipe, self._turns, self.generators, self._train, seed, self._device, self.decoded)
+
     def _bytes(self, train: Batch) -> int:
-        one = train.take(slice(1))
-        rng = torch.Generator(train.x.device).manual_seed(0)
+        rng = torch.Generator(self._device).manual_seed(0)
+        one = self.decoded(train.take(slice(1)).to(self._device), rng)
         sources = [source for g in self.generators.values() for source in g.source(1, rng, one) if source is not None]
         return sum(t[0].nbytes for t in (one.x, *sources)) * self._per_step
 
@@ -68,7 +81,7 @@ class Stream:
         self._began = self.rng.get_state()
         self.sampler.consumed = step // self.steps * self.steps * self._per_step
         n, count = self.recipe.batch_size, self.steps * sum(self._repeats)
-        real = self.sampler.next(n * count)
+        real = self.decoded(self.sampler.next(n * count), self.rng)
         sources = {name: g.source(n * count, self.rng, real) for name, g in self.generators.items()}
         everything = {"x": real.x, "label": real.label}
         everything |= {

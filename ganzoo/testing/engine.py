@@ -31,7 +31,7 @@ def check_engines(recipe: Recipe, *, steps: int = 3, compile: bool = False) -> s
     """
     name = f"recipe {recipe.name}"
     recipe = replace(recipe, steps=max(recipe.steps, steps))
-    train = recipe.dataset.build().part("train")
+    train = recipe.dataset.build().stored("train")
     choice = choose(recipe, train, len(SEEDS), CPU, "auto")
     if choice.name == SINGLE:
         return choice.why

@@ -264,7 +264,7 @@ def check_recipe(recipe: Recipe) -> None:
     dataset: Dataset = recipe.dataset.build()
     make: dict[str, Make] = {player: each.network.build for player, each in recipe.players.items()}
     stackable = all(getattr(each(), "stackable", True) for each in make.values())
-    train = dataset.part("train")
+    train = dataset.some("train", BATCH * REPLICAS)
     batches = [train.take(slice(BATCH * i, BATCH * (i + 1))) for i in range(REPLICAS)]
     for turn in (turn.built() for turn in recipe.turns):
         what = f"{name}: the turn of {turn.player}"

@@ -80,7 +80,14 @@ SHAPE: Final = Option("shape", int, low=1, high=4096, many=True, fit="shape", he
 HIDDEN: Final = Option("hidden", int, 128, low=1, high=65_536, help="units in a hidden layer")
 DEPTH: Final = Option("depth", int, 2, low=1, high=64, help="hidden layers")
 CLASSES: Final = Option(
-    "classes", int, 0, low=0, high=100_000, help="labels that the network reads; 0: it ignores them"
+    "classes",
+    int,
+    0,
+    low=0,
+    high=100_000,
+    optional=True,
+    fit="classes",
+    help="labels that the network reads; 0: it ignores them; none: as many as the data have",
 )
 K: Final = Option("k", int, 1, low=1, high=1_000, help="steps of the discriminator for one of the generator")
 SCHEDULE: Final = Option("schedule", "schedule", None, optional=True, help="of both players' learning rates")

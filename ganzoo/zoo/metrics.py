@@ -273,6 +273,6 @@ class ClassKL(Metric):
 def _classifier(dataset: Dataset) -> Any:
     from sklearn.neighbors import KNeighborsClassifier
 
-    x, y = dataset.part("train").take(slice(10_000))
+    x, y = dataset.some("train", 10_000)
     assert y is not None
     return KNeighborsClassifier(5).fit(x.flatten(1).numpy(), y.numpy())

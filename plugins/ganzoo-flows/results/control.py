@@ -35,7 +35,7 @@ def measured(recipe: Recipe, seed: int) -> dict[str, float]:
         run = Run(recipe, seed, Path(folder), device="cpu", draw=False)
         run.train()
     generator, data = run.generator(), run.dataset
-    fake = evaluate.sample(generator, min(evaluate.SAMPLES, len(data.part("validation").x)), seed)
+    fake = evaluate.sample(generator, min(2_500, len(data.part("validation").x)), seed)
     chosen = {name: metric for name, metric in evaluate.metrics().items() if name in METRICS}
     density = partial(evaluate.log_prob, generator)
     scores = evaluate.measure(chosen, data, fake, density, part="validation")
