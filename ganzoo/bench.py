@@ -33,7 +33,7 @@ from ganzoo.folder import DEFINITION, definition_in, difference, locked
 from ganzoo.origin import CONFIG, CRITIC, METRICS, SAMPLES, WEIGHTS
 from ganzoo.plugins import registry
 from ganzoo.provenance import environment
-from ganzoo.recipe import Recipe, canonical_name, create_recipe, recipe_names
+from ganzoo.recipe import Recipe, canonical_name, combined, create_recipe, recipe_names
 from ganzoo.registry import SuiteEntry, normalise
 from ganzoo.report import write_report
 
@@ -51,6 +51,7 @@ class Plan:
     seeds: int
     measure: bool = False  # every divergence of every generator, by fresh critics
     chosen: tuple[int, ...] = ()  # which seeds, if not 0, 1, …
+    metrics: tuple[str, ...] = ()  # besides those that are always measured
 
     @property
     def each_seed(self) -> Sequence[int]:
@@ -58,9 +59,15 @@ class Plan:
 
 
 def plan(
-    names: Sequence[str] = (), suite: str | None = None, seeds: int | None = None, *, measure: bool = False
+    names: Sequence[str] = (),
+    suite: str | None = None,
+    seeds: int | None = None,
+    *,
+    measure: bool = False,
+    metrics: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """The recipes that ``names`` mean, each with the budget that the suite gives it.
+    """The recipes that ``names`` mean, each with the budget that the suite gives it, and with ``overrides``.
 
     A name is a suite, a recipe or a shell pattern. Without a suite among them, ``suite`` (or the default one) says
     which entries a pattern chooses from and what budget they get.
@@ -72,8 +79,9 @@ def plan(
     entry = cast(SuiteEntry, registry().find("suite", suite or next(iter(suites), DEFAULT_SUITE)))
     patterns = [name for name in names if name not in suites]
     chosen = [match for pattern in patterns for match in _matches(pattern, entry)] if patterns else list(entry.recipes)
-    recipes = tuple(create_recipe(name, _budget(entry, name)) for name in dict.fromkeys(chosen))
-    return Plan(entry.name, recipes, seeds or entry.seeds, measure)
+    own = dict(overrides or {})
+    recipes = tuple(create_recipe(name, combined(_budget(entry, name), own)) for name in dict.fromkeys(chosen))
+    return Plan(entry.name, recipes, seeds or entry.seeds, measure, metrics=tuple(evaluate.metrics(metrics)))
 
 
 def _matches(pattern: str, suite: SuiteEntry) -> list[str]:
@@ -118,6 +126,7 @@ def jobs(todo: Plan, folder: Path, device: str, engine: str = AUTO) -> list[Job]
             draw=seed == todo.each_seed[0],
             patience=30.0,
             measure=todo.measure,
+            metrics=todo.metrics,
             control=todo.measure and first[recipe.dataset.name] is recipe,
             engine=engine,
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ganzoo.errors import GanzooError, IncompatibleError
+from ganzoo.errors import DataError, GanzooError, IncompatibleError
 from ganzoo.part import KINDS
 from ganzoo.plugins import find_any, host, registry
 from ganzoo.recipe import Recipe, canonical_name, create_recipe, recipe_names
@@ -20,13 +20,14 @@ from ganzoo.train import Run
 def check_all(names: Sequence[str], say: Callable[[str], None]) -> int:
     """Check entries, recipes and plugins by name, or everything; say a line for each. Returns how many failed."""
     checks = dict(check for name in names for check in _named(name)) if names else _everything()
-    counts = {"ok": 0, "FAILED": 0, "unfit": 0}
+    counts = {"ok": 0, "FAILED": 0, "unfit": 0, "skipped": 0}
     for label, check in checks.items():
         outcome, why = _outcome(check)
         counts[outcome] += 1
         say(f"{outcome:7} {label}{': ' if why else ''}{why}")
     unfit = f", {counts['unfit']} do not fit each other" if counts["unfit"] else ""
-    say(f"{counts['ok']} passed, {counts['FAILED']} failed{unfit}")
+    skipped = f", {counts['skipped']} skipped, whose data are not at hand" if counts["skipped"] else ""
+    say(f"{counts['ok']} passed, {counts['FAILED']} failed{unfit}{skipped}")
     return counts["FAILED"]
 
 
@@ -42,6 +43,8 @@ def _outcome(check: Check) -> tuple[str, str]:
         check()
     except _UnfitError as error:
         return "unfit", str(error)
+    except DataError as error:
+        return "skipped", str(error)
     except (AssertionError, GanzooError) as error:
         return "FAILED", str(error)
     except Exception as error:  # what is checked is others' code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -15,6 +16,7 @@ from ganzoo.errors import OptionError
 from ganzoo.part import Option, as_object
 
 PartName = Literal["train", "validation", "held-out"]
+Scale = Literal["linear", "logit"]
 PARTS: tuple[PartName, ...] = ("train", "validation", "held-out")
 
 
@@ -45,7 +47,12 @@ class Description:
     labels: tuple[str, ...] = ()
     unit: str = "data units"
     limits: tuple[float, float] = (0.0, 1.0)
+    scale: Scale = "linear"
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def shown(self, x: Tensor) -> Tensor:
+        """What is drawn of images: intensities from 0, black, to 1, white."""
+        return _intensity(x, self.limits, self.scale)
 
     def json(self) -> dict[str, Any]:
         said = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -67,7 +74,16 @@ _DESCRIBED = (
     Option("labels", str, many=True),
     Option("unit", str),
     Option("limits", float, many=True),
+    Option("scale", str, choices=("linear", "logit")),
 )
+
+
+def _intensity(x: Tensor, limits: tuple[float, float], scale: Scale) -> Tensor:
+    low, high = limits
+    if scale == "logit":
+        black, white = (1 / (1 + math.exp(-limit)) for limit in limits)
+        x, low, high = x.sigmoid(), black, white
+    return ((x - low) / (high - low)).clamp(0, 1)
 
 
 class Dataset(ABC):
@@ -78,8 +94,9 @@ class Dataset(ABC):
 
     Attributes: ``shape``, that of one sample; ``classes``, how many labels there are (none where samples have no
     label), and ``labels``, what they are called, where they have names; ``unit``, what one unit of ``x`` is, for
-    distances and likelihoods; ``limits``, black and white, where samples are images; ``provenance``, as JSON, where
-    samples come from and what was done to them.
+    distances and likelihoods; ``limits``, black and white, where samples are images, and ``scale``, whether what lies
+    between them is an intensity or its logit; ``provenance``, as JSON, where samples come from and what was done to
+    them.
 
     Raises:
         DataError: by the constructor or whatever reads samples, where they are not at hand and cannot be fetched.
@@ -90,6 +107,7 @@ class Dataset(ABC):
     labels: tuple[str, ...] = ()
     unit: str = "data units"
     limits: tuple[float, float] = (0.0, 1.0)
+    scale: Scale = "linear"
     provenance: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
@@ -111,9 +129,13 @@ class Dataset(ABC):
         """The first ``n`` samples of a part, the others not decoded: those of `part` but for what is random."""
         return self.decoded(self.stored(name).take(slice(n)), torch.Generator().manual_seed(0))
 
+    def shown(self, x: Tensor) -> Tensor:
+        """What is drawn of images: intensities from 0, black, to 1, white."""
+        return self.described().shown(x)
+
     def described(self) -> Description:
         """What can be said of its samples without having any."""
-        about = (self.shape, self.classes, self.labels, self.unit, self.limits, self.provenance)
+        about = (self.shape, self.classes, self.labels, self.unit, self.limits, self.scale, self.provenance)
         return Description(*about)
 
 

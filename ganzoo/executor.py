@@ -23,10 +23,10 @@ from typing import Any, final
 
 import torch
 
-from ganzoo import meter, model, sides
+from ganzoo import meter, model, pictures, sides
 from ganzoo.engine import AUTO, widths
 from ganzoo.errors import ExportError, GanzooError
-from ganzoo.evaluate import evaluate
+from ganzoo.evaluate import evaluate, metrics
 from ganzoo.files import finite, write_json
 from ganzoo.game import DISCRIMINATOR
 from ganzoo.plugins import host
@@ -52,6 +52,7 @@ class Job:
     measure: bool = False  # every divergence, by fresh critics
     control: bool = False  # and between halves of the real data
     engine: str = AUTO
+    metrics: tuple[str, ...] = ()  # those that are measured on request only
 
     @property
     def label(self) -> str:
@@ -69,7 +70,8 @@ class Job:
     def _lacks(self, found: Result) -> bool:
         """Whether it ended before anyone asked for what is asked for now."""
         asked = {"divergences": self.measure, "control": self.control}
-        return found.get("status") == "finished" and any(asks and name not in found for name, asks in asked.items())
+        lacks = any(asks and name not in found for name, asks in asked.items())
+        return found.get("status") == "finished" and (lacks or any(n not in found["metrics"] for n in self.metrics))
 
 
 def carry_out(
@@ -129,7 +131,7 @@ def _result(job: Job, run: Run, outcome: Outcome) -> Result:
     if outcome.status == "interrupted":
         return result
     if outcome.status == "finished":
-        result["metrics"] = _measured(run, job.seed)
+        result["metrics"] = _measured(run, job.seed, job.metrics)
         result |= _divergences(job, run)
         export(job, run, result)
     result["peak_memory_mib"] = _peak_memory()
@@ -147,9 +149,14 @@ def _peak_memory() -> float | None:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def _measured(run: Run, seed: int) -> dict[str, Any]:
-    last = evaluate(run.generator("last"), run.dataset, seed)
-    best = last if run.best_step == run.step else evaluate(run.generator("best"), run.dataset, seed)
+def _measured(run: Run, seed: int, names: Sequence[str]) -> dict[str, Any]:
+    chosen = metrics() | metrics(names)
+    last = evaluate(run.generator("last"), run.dataset, seed, chosen)
+    best = last if run.best_step == run.step else evaluate(run.generator("best"), run.dataset, seed, chosen)
+    for name, score in last.items():
+        if score.picture is not None:
+            path = run.folder / "pictures" / f"{name.replace(':', '-')}.png"
+            pictures.draw_rows(run.dataset.described(), score.picture, path, f"{name}: {score.how}")
     return {
         name: {"last": score.value, "best": best[name].value, "how": score.how, "detail": dict(score.detail)}
         for name, score in last.items()

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from ganzoo import evaluate
-from ganzoo.dataset import Batch, Dataset
+from ganzoo.dataset import Batch, Dataset, Description
 from ganzoo.device import pick_device
 from ganzoo.discriminator import Discriminator
-from ganzoo.errors import IncompatibleError, OptionError, UnknownNameError
+from ganzoo.errors import IncompatibleError, OptionError, UnknownNameError, suggest
 from ganzoo.files import atomic_write, copy_file, copy_or_remove, sha256, write_json
 from ganzoo.game import DISCRIMINATOR
 from ganzoo.generator import Generator, TractableGenerator
@@ -35,6 +35,7 @@ from ganzoo.inference import folded
 from ganzoo.origin import CARD, CONFIG, CRITIC, FORMAT, METRICS, MOST, SAMPLES, WEIGHTS, Origin, locate, read_config
 from ganzoo.part import Part, as_object
 from ganzoo.recipe import Recipe
+from ganzoo.registry import normalise
 from ganzoo.weights import to_bytes, weighted
 
 if TYPE_CHECKING:
@@ -95,6 +96,12 @@ class Model:
     def dataset(self) -> Dataset:
         """What it was trained on."""
         return Part.parse(self.config["recipe"]["dataset"], "dataset").build()
+
+    @cached_property
+    def data(self) -> Description:
+        """What is to be known of the samples: shape, names of the labels, unit, black and white."""
+        held = self.config.get("data")
+        return self.dataset.described() if held is None else Description.parse(held)
 
     @cached_property
     def discriminator(self) -> Discriminator:
@@ -158,17 +165,17 @@ class Model:
         how = publish.Sending(private=private, token=token, message=commit_message, create_pr=create_pr, tag=tag)
         return publish.push(self, repo_id, how)
 
-    def sample(self, n: int, *, seed: int | None = None, label: int | Tensor | None = None) -> Batch:
+    def sample(self, n: int, *, seed: int | None = None, label: int | str | Tensor | None = None) -> Batch:
         """``n`` samples ``x (n, *shape)`` on the CPU, with the labels they were made for where there are any.
 
         The same ``seed`` gives the same samples; without one they differ from call to call. ``label`` asks for one
-        label, or for one each, ``(n,)``.
+        label, by its number or its name, or for one each, ``(n,)``.
         """
         chunks = list(self.samples(n, seed=seed, label=label))
         labels = [chunk.label for chunk in chunks if chunk.label is not None]
         return Batch(torch.cat([chunk.x for chunk in chunks]), torch.cat(labels) if labels else None)
 
-    def samples(self, n: int, *, seed: int | None = None, label: int | Tensor | None = None) -> Iterator[Batch]:
+    def samples(self, n: int, *, seed: int | None = None, label: int | str | Tensor | None = None) -> Iterator[Batch]:
         """What `sample` gives, in chunks as they are made: for more than fits into memory."""
         if n < 1:
             raise OptionError(f"n={n} is not allowed; it takes int ≥ 1")
@@ -176,14 +183,26 @@ class Model:
         generator = folded(self.generator) if n >= FOLDED else self.generator
         yield from evaluate.samples(generator, n, seed, None if label is None else self._labels(n, label))
 
-    def _labels(self, n: int, label: int | Tensor) -> Tensor:
+    def _labels(self, n: int, label: int | str | Tensor) -> Tensor:
         if self.generator.source(1, torch.Generator(next(self.generator.parameters()).device))[1] is None:
             raise IncompatibleError(f"{self.name} reads no label: its {type(self.generator).__name__} ignores it")
-        labels = torch.as_tensor(label).expand(n) if isinstance(label, int) else label
-        classes = self.dataset.classes or 0
+        number = self._numbered(label) if isinstance(label, str) else label
+        labels = torch.as_tensor(number).expand(n) if isinstance(number, int) else number
+        classes = self.data.classes or 0
         if len(labels) != n or int(labels.min()) < 0 or int(labels.max()) >= classes:
             raise OptionError(f"label must be one of 0 to {classes - 1}, or {n} of them, not {label}")
         return labels
+
+    def _numbered(self, label: str) -> int:
+        """A label by its name; where labels have none, or none of this one, by its number."""
+        names = [normalise(name) for name in self.data.labels]
+        if normalise(label) in names:
+            return names.index(normalise(label))
+        try:
+            return int(label)
+        except ValueError:
+            known = suggest(label, self.data.labels) if names else f"labels are numbers below {self.data.classes}"
+            raise OptionError(f"{self.name} has no label {label!r}; {known}") from None
 
     def log_prob(self, x: Tensor) -> Tensor:
         """``log p_G(x)`` in nats, ``(n,)``; `IncompatibleError` where the generator has no density."""
@@ -207,15 +226,16 @@ def export(
     networks = {WEIGHTS: generator, **({CRITIC: discriminator} if discriminator is not None else {})}
     sums: dict[str, str] = {}
     for name, module in networks.items():
-        data = to_bytes(module)
-        atomic_write(folder / name, data)
-        sums[name] = sha256(data)
+        weights = to_bytes(module)
+        atomic_write(folder / name, weights)
+        sums[name] = sha256(weights)
     config = {
         "library_name": "ganzoo",
         "format": FORMAT,
         "needs": {entry.distribution: entry.version for entry in recipe.entries()},
         "generator": network.json(),
         "recipe": definition,
+        "data": recipe.dataset.build().described().json(),
         **provenance,
     }
     write_json(folder / CONFIG, {**config, "sha256": sums})

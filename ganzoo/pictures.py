@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,34 +13,57 @@ import torch
 from torch import Tensor
 
 from ganzoo import density as truth
-from ganzoo.dataset import Dataset, TractableDataset
+from ganzoo.dataset import Dataset, Description, TractableDataset
 from ganzoo.density import Density
 from ganzoo.files import atomic_write
 
 SHOWN: Final = 2_000
+#: Images in a picture, a square of them.
+IMAGES: Final = 64
 INK: Final = "#c2410c"
 
 
-def draw(dataset: Dataset, x: Tensor, path: Path, title: str = "") -> None:
-    """Draw samples ``x (n, *shape)`` of a generator of this dataset into a PNG file."""
+def draw(dataset: Dataset | Description, x: Tensor, path: Path, title: str = "") -> None:
+    """Draw samples ``x (n, *shape)`` of a generator of this dataset into a PNG file. Of images a description will
+    do."""
+    with _drawn(path, title) as axes:
+        paint(axes, dataset, x)
+
+
+def count(shape: Sequence[int]) -> int:
+    """How many samples a picture shows."""
+    return IMAGES if len(shape) == 3 else SHOWN
+
+
+def draw_rows(about: Description, x: Tensor, path: Path, title: str = "") -> None:
+    """Draw ``x (rows, columns, *shape)`` into a PNG file, images of a row beside each other."""
+    rows, columns = x.shape[:2]
+    with _drawn(path, title, (max(2.0, 0.5 * columns), max(2.0, 0.5 * rows))) as axes:
+        _grid(axes, about, x.flatten(0, 1), columns)
+
+
+@contextmanager
+def _drawn(path: Path, title: str, size: tuple[float, float] = (4, 4)) -> Iterator[Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4, 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_title(title, fontsize=9)
-    paint(axes, dataset, x)
+    yield axes
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", metadata={"Software": None})
     atomic_write(path, drawn.getvalue())
 
 
-def paint(axes: Any, dataset: Dataset, x: Tensor) -> None:
+def paint(axes: Any, dataset: Dataset | Description, x: Tensor) -> None:
     """The same on matplotlib axes. Samples that are not finite are left out."""
-    style = {1: _histogram, 2: _scatter}.get(math.prod(dataset.shape), _pairs)
-    style = _images if len(dataset.shape) == 3 else style
-    style(axes, dataset, x[x.flatten(1).isfinite().all(1)])
+    x = x[x.flatten(1).isfinite().all(1)]
+    if len(dataset.shape) == 3:
+        _grid(axes, dataset, x[:IMAGES], math.isqrt(len(x[:IMAGES])))
+    elif isinstance(dataset, Dataset):
+        {1: _histogram, 2: _scatter}.get(math.prod(dataset.shape), _pairs)(axes, dataset, x)
 
 
 def _histogram(axes: Any, dataset: Dataset, x: Tensor) -> None:
@@ -79,12 +103,11 @@ def _pairs(axes: Any, dataset: Dataset, x: Tensor) -> None:
         axes.scatter(*points.flatten(1)[:SHOWN, :2].T.numpy(), s=2, color=colour)
 
 
-def _images(axes: Any, dataset: Dataset, x: Tensor) -> None:
-    """An 8 × 8 grid."""
-    low, high = dataset.limits
-    x = torch.nn.functional.pad(((x[:64] - low) / (high - low)).clamp(0, 1), (1, 1, 1, 1), value=0.5)
-    side = math.isqrt(len(x))
-    rows = x[: side * side].unflatten(0, (side, side)).permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)
+def _grid(axes: Any, about: Dataset | Description, x: Tensor, columns: int) -> None:
+    """Images, so many in a row, as far as they fill rows."""
+    x = torch.nn.functional.pad(about.shown(x), (1, 1, 1, 1), value=0.5)
+    whole = len(x) // columns * columns
+    rows = x[:whole].unflatten(0, (-1, columns)).permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)
     channels = rows.shape[-1]
     axes.imshow(rows.squeeze(-1).numpy() if channels == 1 else rows[..., :3].numpy(), cmap="gray", vmin=0, vmax=1)
     axes.axis("off")

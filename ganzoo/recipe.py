@@ -298,9 +298,14 @@ def _with_named(name: str, method: Entry, dataset: Entry, overrides: Mapping[str
     entry = _named(name)
     if entry is None or entry.distribution not in (method.distribution, dataset.distribution):
         return dict(overrides)
+    return combined(entry.overrides, overrides)
+
+
+def combined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides ``one`` where ``other`` ones do not say otherwise."""
     # What is said of a part is not about the part that an override puts in its place.
-    replaced = {*overrides, *(name for pair in EITHER.items() if set(pair) & set(overrides) for name in pair)}
-    return {k: v for k, v in entry.overrides.items() if k.partition(".")[0] not in replaced} | dict(overrides)
+    replaced = {*other, *(name for pair in EITHER.items() if set(pair) & set(other) for name in pair)}
+    return {k: v for k, v in one.items() if k.partition(".")[0] not in replaced} | dict(other)
 
 
 def _fitted(

@@ -36,7 +36,7 @@ def write_samples(
     path: str,
     n: int,
     seed: int,
-    label: int | None,
+    label: str | None,
     device: str,
     out: Path,
     heard: Heard,
@@ -64,7 +64,8 @@ def _counted(chunks: Iterator[Batch], made: Made) -> Iterator[Batch]:
 
 def _png(model: Model, chunks: Iterator[Batch], n: int, out: Path) -> tuple[int, ...]:
     x = torch.cat([chunk.x for chunk in chunks])
-    pictures.draw(model.dataset, x, out, model.name)
+    # An image is drawn without its dataset, which may be large and elsewhere.
+    pictures.draw(model.data if len(model.data.shape) == 3 else model.dataset, x, out, model.name)
     return tuple(x.shape)
 
 

@@ -147,7 +147,7 @@ class Run:
             return
         path = self.folder / "pictures" / f"step-{self.step:09d}.png"
         if not path.exists() or self.step == self.recipe.steps:
-            x = sample(self.generator(), pictures.SHOWN, derive(self.seed, "picture")).x
+            x = sample(self.generator(), pictures.count(self.dataset.shape), derive(self.seed, "picture")).x
             pictures.draw(self.dataset, x, path, f"{self.recipe.name}, seed {self.seed}, step {self.step:,}")
 
     # State ------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganzoo.cli.hub import heard, print_comparison, published
-from ganzoo.cli.shared import DEVICES, option_engine
+from ganzoo.cli.shared import DEVICES, option_engine, option_metric, parsed
 
 if TYPE_CHECKING:
     from ganzoo.bench import Plan
@@ -34,6 +34,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Measure every generator by fresh critics of every divergence too (4 to 20 s a run, twice for some).",
 )
+@option_metric
+@click.option(
+    "-o",
+    "options",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override an option of every recipe, like steps=500; what the suite says of it gives way. May be repeated.",
+)
 @click.option("--from", "source", metavar="MODEL", help="Train this model's recipe again, and compare with its card.")
 @click.option("--publish", "to", metavar="NAMESPACE", help="Publish models and leaderboard to the Hugging Face Hub.")
 @click.option("--private", is_flag=True, help="With --publish: make new repositories private.")
@@ -51,6 +59,8 @@ def bench(
     engine: str,
     out: Path | None,
     measure: bool,
+    metrics: tuple[str, ...],
+    options: tuple[str, ...],
     source: str | None,
     to: str | None,
     private: bool,
@@ -74,11 +84,12 @@ def bench(
 
     if to is None and (private or create_pr or tag or dry_run):
         raise click.UsageError("--private, --create-pr, --tag and --dry-run go with --publish NAMESPACE")
-    if source is not None and (names or suite or measure):
-        raise click.UsageError("--from MODEL says what to run; it takes no names, no --suite and no --measure")
+    if source is not None and (names or suite or measure or metrics or options):
+        raise click.UsageError("--from MODEL says what to run and to measure; it takes none of that besides")
     how = _sending(to, private, create_pr, tag, dry_run) if to is not None else None
     model = _model_of(source) if source is not None else None
-    todo = _again(model, seeds) if model is not None else benching.plan(names, suite, seeds, measure=measure)
+    asked: dict[str, Any] = {"measure": measure, "metrics": metrics, "overrides": parsed(options)}
+    todo = _again(model, seeds) if model is not None else benching.plan(names, suite, seeds, **asked)
     folder = out or Path("bench") / todo.suite
     workers = jobs or cores()
     entry = registry().find("executor", executor)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ganzoo.cli.shared import DEVICES
 
 if TYPE_CHECKING:
     from ganzoo.claims import Checked, Comparison
+    from ganzoo.metric import Metric, Score
     from ganzoo.publish import Sending
     from ganzoo.publishable import Item
 
@@ -167,13 +169,23 @@ def download(models: tuple[str, ...], revision: str | None, out: Path | None, ma
 @click.option(
     "--draws", default=20, show_default=True, type=click.IntRange(5, 1_000), help="Evaluations with fresh samples"
 )
+@click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Compute this instead. May be repeated.")
+@click.option("--out", type=click.Path(path_type=Path), help="With --metric: a folder for the pictures of metrics.")
 @click.option("--device", default="cpu", show_default=True, type=DEVICES)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def evaluate(model: str, draws: int, device: str, as_json: bool) -> None:
+def evaluate(model: str, draws: int, metrics: tuple[str, ...], out: Path | None, device: str, as_json: bool) -> None:
     """Compute the numbers that MODEL's card states again, from its weights, and say of each whether it holds.
 
     MODEL is a folder or ORG/NAME[@REV]. The exit code is 1 if any number does not hold.
+
+    With --metric it computes others, like fid, fd:NAME (with another extractor) or memorisation, beside what real data
+    score: `ganzoo list metrics`.
     """
+    if out is not None and not metrics:
+        raise click.UsageError("--out goes with --metric")
+    if metrics:
+        _compute(model, metrics, out, device, as_json)
+        return
     import torch
     from rich.console import Console
 
@@ -193,6 +205,56 @@ def evaluate(model: str, draws: int, device: str, as_json: bool) -> None:
         _print_claims(checked)
     if not checked.good:
         raise SystemExit(1)
+
+
+def _compute(model: str, names: tuple[str, ...], out: Path | None, device: str, as_json: bool) -> None:
+    """Metrics of a model, and of real data in its place."""
+    from ganzoo import evaluate, origin, pictures
+    from ganzoo.files import finite
+    from ganzoo.model import open_model
+
+    chosen = evaluate.metrics(names)  # before anything is fetched
+    found = open_model(origin.locate(model, heard=heard), device)
+    seed = found.config.get("seed")
+    scores = evaluate.evaluate(found.generator, found.dataset, seed if isinstance(seed, int) else 0, chosen)
+    floor = evaluate.floor(found.dataset, chosen)
+    for name, score in scores.items():
+        if out is not None and score.picture is not None:
+            pictures.draw_rows(found.data, score.picture, out / f"{name.replace(':', '-')}.png", name)
+    if as_json:
+        said = {n: {"value": s.value, "how": s.how, "detail": dict(s.detail)} for n, s in scores.items()}
+        real = {name: score.value for name, score in floor.items()}
+        click.echo(json.dumps(finite({"model": found.name, "metrics": said, "real": real}), indent=1))
+    else:
+        _print_scores(found.name, chosen, scores, floor)
+    if any(math.isnan(score.value) for score in scores.values()) or set(chosen) - set(scores):
+        raise SystemExit(1)
+
+
+def _print_scores(
+    name: str, chosen: Mapping[str, Metric], scores: Mapping[str, Score], floor: Mapping[str, Score]
+) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from ganzoo.files import finite
+    from ganzoo.report import number, plain
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column, side in (
+        ("metric", "left"),
+        (name, "right"),
+        ("real data", "right"),
+        ("unit", "left"),
+        ("how", "left"),
+    ):
+        table.add_column(column, justify=side, overflow="fold")  # pyright: ignore[reportArgumentType]
+    for each, metric in chosen.items():
+        value, real = (number(finite(found[each].value)) if each in found else "—" for found in (scores, floor))
+        how = scores[each].how if each in scores else "does not apply to this model and its data"
+        table.add_row(*map(plain, (each, value, real, f"{metric.unit}, {metric.better} is better", how)))
+    Console(highlight=False).print(table)
 
 
 def _print_claims(checked: Checked) -> None:

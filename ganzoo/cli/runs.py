@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from ganzoo.cli.hub import heard
-from ganzoo.cli.shared import DEVICES, option_engine, option_o, quoted, recipe_of
+from ganzoo.cli.shared import DEVICES, option_engine, option_metric, option_o, quoted, recipe_of
 
 if TYPE_CHECKING:
     from ganzoo.executor import Result
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--checkpoint-seconds", default=15.0, show_default=True, help="At least this long between two checkpoints."
 )
+@option_metric
 @option_o
 def train(
     name: str,
@@ -36,6 +37,7 @@ def train(
     out: Path | None,
     resume: bool,
     checkpoint_seconds: float,
+    metrics: tuple[str, ...],
     options: tuple[str, ...],
 ) -> None:
     """Train a recipe: METHOD.DATASET, a .json file that `show --json` printed, or a .toml file of a name and overrides.
@@ -44,6 +46,7 @@ def train(
     """
     import torch
 
+    from ganzoo import evaluate
     from ganzoo.executor import Job, carry_out, shares
     from ganzoo.progress import TrainProgress, print_scores
 
@@ -51,10 +54,8 @@ def train(
     extra = (f"steps={steps}",) if steps is not None else ()
     recipe = recipe_of(name, (*options, *extra))
     folder = out or Path("runs") / recipe.name
-    jobs = [
-        Job(recipe, seed, folder / f"seed-{seed}", device, checkpoint_seconds=checkpoint_seconds, engine=engine)
-        for seed in range(seeds)
-    ]
+    more = {"checkpoint_seconds": checkpoint_seconds, "engine": engine, "metrics": tuple(evaluate.metrics(metrics))}
+    jobs = [Job(recipe, seed, folder / f"seed-{seed}", device, **more) for seed in range(seeds)]
     results: list[Result] = []
     for share in shares(jobs):
         try:
@@ -81,7 +82,7 @@ def _stop_here() -> NoReturn:
 @click.argument("model")
 @click.option("-n", "n", default=64, show_default=True, type=click.IntRange(1, 100_000_000), help="How many samples.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same samples.")
-@click.option("--label", type=int, help="The label to generate, where the generator reads labels.")
+@click.option("--label", help="The label to generate, by name or number, where the generator reads labels.")
 @click.option("--device", default="cpu", show_default=True, type=DEVICES)
 @click.option(
     "--out",
@@ -90,7 +91,7 @@ def _stop_here() -> NoReturn:
     type=click.Path(path_type=Path),
     help="A .png, .npz or .safetensors file.",
 )
-def sample(model: str, n: int, seed: int, label: int | None, device: str, out: Path) -> None:
+def sample(model: str, n: int, seed: int, label: str | None, device: str, out: Path) -> None:
     """Draw samples from MODEL: its folder, that of a run or of `train`, or ORG/NAME[@REV] on the Hugging Face Hub.
 
     They are written as they are made, so that there may be more than fits into memory.

@@ -31,6 +31,14 @@ def option_o(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("-o", "options", metavar="KEY=VALUE", multiple=True, help=text)(command)
 
 
+def option_metric(command: Callable[..., Any]) -> Callable[..., Any]:
+    text = (
+        "Measure this too, which is measured on request only, or with another extractor, like fid or fd:NAME "
+        "(`ganzoo list metrics`). May be repeated."
+    )
+    return click.option("--metric", "metrics", metavar="NAME", multiple=True, help=text)(command)
+
+
 def recipe_of(name: str, options: tuple[str, ...]) -> Recipe:
     """What NAME means: METHOD.DATASET, a .toml file of such a name and overrides, or a .json file of a definition."""
     from ganzoo.recipe import create_recipe

@@ -16,7 +16,7 @@ from torch.func import stack_module_state, vmap
 from ganzoo.dataset import Batch
 from ganzoo.discriminator import Discriminator, Verdict
 from ganzoo.engine.functional import Functional
-from ganzoo.errors import IncompatibleError
+from ganzoo.errors import DataError, IncompatibleError
 from ganzoo.game import Draw, Round
 from ganzoo.generator import Generator, TractableGenerator
 
@@ -40,10 +40,11 @@ def expect(condition: bool | Tensor, message: str) -> None:
 
 @contextmanager
 def attempt(what: str) -> Iterator[None]:
-    """Whatever is raised inside breaks the contract: say what was tried. Incompatible parts are no breach."""
+    """Whatever is raised inside breaks the contract: say what was tried. Incompatible parts are no breach, and neither
+    are data that are not at hand."""
     try:
         yield
-    except (ConformanceError, IncompatibleError):
+    except (ConformanceError, IncompatibleError, DataError):
         raise
     except Exception as error:
         raise ConformanceError(f"{what} raised {type(error).__name__}: {error}") from error

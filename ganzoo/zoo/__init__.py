@@ -143,6 +143,7 @@ def ganzoo_generators() -> list[Entry]:
     here = "ganzoo.zoo.generators"
     covariance = Option("covariance", str, "full", choices=("full", "diag"))
     floor = Option("floor", float, 1e-6, low=1e-12, help="least variance of a component in any direction")
+    start = Option("start", str, "standard", choices=("standard", "moments"), help="N(0, I), or in closed form")
     components = Option(
         "components", int, None, 1, 10_000, optional=True, fit="classes", help="Gaussians; default: the classes, or 10"
     )
@@ -161,7 +162,7 @@ def ganzoo_generators() -> list[Entry]:
             ),
             GOODFELLOW,
         ),
-        Entry("gaussian", f"{here}:GaussianGenerator", "one Gaussian with full covariance", (SHAPE,), FISHER),
+        Entry("gaussian", f"{here}:GaussianGenerator", "one Gaussian with full covariance", (SHAPE, start), FISHER),
         Entry(
             "gmm",
             f"{here}:MixtureGenerator",

@@ -71,11 +71,14 @@ class MLPGenerator(Generator):
 
 @final
 class GaussianGenerator(TractableGenerator):
-    """``N(μ, Σ)`` with full covariance: ``x = μ + L z``, ``Σ = L Lᵀ``, L lower triangular with a positive diagonal."""
+    """``N(μ, Σ)`` with full covariance: ``x = μ + L z``, ``Σ = L Lᵀ``, L lower triangular with a positive diagonal.
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    It starts from ``N(0, I)``, or from the ``moments`` of the train part, where the likelihood is largest.
+    """
+
+    def __init__(self, shape: tuple[int, ...], start: str = "standard") -> None:
         super().__init__()
-        self.shape, d = tuple(shape), math.prod(shape)
+        self.shape, self.start, d = tuple(shape), start, math.prod(shape)
         self.mean = nn.Parameter(torch.zeros(d))
         self.log_diagonal = nn.Parameter(torch.zeros(d))
         self.lower = nn.Parameter(torch.zeros(d, d))
@@ -94,6 +97,20 @@ class GaussianGenerator(TractableGenerator):
 
     def log_prob(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         return _normal_log_prob(x.flatten(1), self.mean, self.scale())
+
+    def initialise(self, x: Tensor, rng: torch.Generator) -> None:
+        if self.start == "standard":
+            return
+        x = x.flatten(1).double()
+        root, failed = torch.linalg.cholesky_ex(x.T.cov(correction=0).reshape(x.shape[1], -1))
+        if failed:
+            raise IncompatibleError(
+                "the samples lie in fewer dimensions than they have numbers: a Gaussian of any likelihood fits them"
+            )
+        with torch.no_grad():
+            self.mean.copy_(x.mean(0))
+            self.log_diagonal.copy_(root.diagonal().log())
+            self.lower.copy_(root.tril(-1))
 
 
 @final
