@@ -29,6 +29,56 @@ MIYATO: Final = Paper(
     "https://arxiv.org/abs/1802.05957",
 )
 
+LECUN: Final = Paper(
+    "Gradient-Based Learning Applied to Document Recognition",
+    "Yann LeCun and Léon Bottou and Yoshua Bengio and Patrick Haffner",
+    1998,
+    "Proceedings of the IEEE",
+    "https://doi.org/10.1109/5.726791",
+)
+XIAO: Final = Paper(
+    "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms",
+    "Han Xiao and Kashif Rasul and Roland Vollgraf",
+    2017,
+    "arXiv",
+    "https://arxiv.org/abs/1708.07747",
+)
+CLANUWAT: Final = Paper(
+    "Deep Learning for Classical Japanese Literature",
+    "Tarin Clanuwat and Mikel Bober-Irizar and Asanobu Kitamoto and Alex Lamb and Kazuaki Yamamoto and David Ha",
+    2018,
+    "arXiv",
+    "https://arxiv.org/abs/1812.01718",
+)
+KRIZHEVSKY: Final = Paper(
+    "Learning Multiple Layers of Features from Tiny Images",
+    "Alex Krizhevsky",
+    2009,
+    "University of Toronto",
+    "https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf",
+)
+LIU: Final = Paper(
+    "Deep Learning Face Attributes in the Wild",
+    "Ziwei Liu and Ping Luo and Xiaogang Wang and Xiaoou Tang",
+    2015,
+    "International Conference on Computer Vision",
+    "https://arxiv.org/abs/1411.7766",
+)
+KARRAS: Final = Paper(
+    "A Style-Based Generator Architecture for Generative Adversarial Networks",
+    "Tero Karras and Samuli Laine and Timo Aila",
+    2019,
+    "Conference on Computer Vision and Pattern Recognition",
+    "https://arxiv.org/abs/1812.04948",
+)
+METZ: Final = Paper(
+    "Unrolled Generative Adversarial Networks",
+    "Luke Metz and Ben Poole and David Pfau and Jascha Sohl-Dickstein",
+    2017,
+    "International Conference on Learning Representations",
+    "https://arxiv.org/abs/1611.02163",
+)
+
 SHAPE: Final = Option("shape", int, low=1, high=4096, many=True, fit="shape", help="of one image: channels, side, side")
 WIDTH: Final = Option("width", int, 64, low=1, high=4096, help="channels of the largest map, doubled at each halving")
 CHANNELS: Final = Option("width", int, 256, low=1, high=4096, help="channels of every map")
@@ -38,6 +88,67 @@ DEPTH: Final = Option(
 NOISE: Final = Option("noise", int, 100, low=1, high=65_536, help="dimensions of the noise")
 LAW: Final = Option("law", str, "uniform", choices=("uniform", "normal"), help="of the noise: on (-1, 1), or N(0, I)")
 SCHEDULE: Final = Option("schedule", "schedule", None, optional=True, help="of both players' learning rates")
+
+
+SEED: Final = Option("seed", int, 0, low=0, help="of what is random about the data, not of the run")
+FLIP: Final = Option("flip", bool, False, help="train on images mirrored at random, left to right")
+LOGIT: Final = Option(
+    "logit", float, 0.0, low=0, high=0.4, help="λ of logit(λ + (1 − 2λ)(k + u)/256); 0: (k + u)/128 − 1"
+)
+SIZE: Final = Option(
+    "size", int, None, low=1, high=4096, optional=True, help="side to resize to; default: as published"
+)
+PRESET: Final = (SIZE, FLIP, LOGIT, SEED)
+IMAGES: Final = (
+    Option(
+        "source", str, None, optional=True, help="hf:ORG/NAME[@REVISION], a folder, .zip, .npz, .parquet, idx, mosaic"
+    ),
+    Option("split", str, None, optional=True, help="to train on; default: train, or the only one"),
+    Option("test_split", str, None, optional=True, help="default: test, or a tenth of the images"),
+    Option("validation_split", str, None, optional=True, help="default: validation, or a tenth of the images"),
+    Option("image_column", str, None, optional=True, help="default: the one that holds images"),
+    Option("label_column", str, "auto", optional=True, help="none: without labels"),
+    Option("config", str, None, optional=True, help="configuration of a dataset on the Hub"),
+    Option("level", int, None, low=1, high=16, optional=True, help="folders that a label is made of; default: all"),
+    replace(SIZE, help="side to resize to; default: as they are"),
+    Option("crop", int, None, low=0, high=65_536, optional=True, help="side of the central square to take; 0: largest"),
+    Option("channels", int, None, choices=(1, 3), optional=True, help="1 grey, 3 RGB; default: as they are"),
+    FLIP,
+    LOGIT,
+    SEED,
+)
+
+
+@hookimpl
+def ganzoo_datasets() -> list[Entry]:
+    here, made = "ganzoo_images.data.presets", "ganzoo_images.data.made"
+    published = (
+        ("mnist", "mnist", "70,000 handwritten digits, 1 × 28 × 28", LECUN),
+        ("fashion-mnist", "fashion_mnist", "70,000 articles of clothing, 1 × 28 × 28", XIAO),
+        ("kmnist", "kmnist", "70,000 handwritten Japanese characters, 1 × 28 × 28", CLANUWAT),
+        ("cifar10", "cifar10", "60,000 photographs of ten things, 3 × 32 × 32", KRIZHEVSKY),
+        ("ffhq-64", "ffhq_64", "70,000 faces, 3 × 64 × 64", KARRAS),
+    )
+    attribute = Option("attribute", str, None, optional=True, help="label: Smiling, Male, …; default: none")
+    train = Option("train", int, 128_000, low=1_000, high=10_000_000, help="samples of the train part")
+    padded = replace(SIZE, default=28, choices=(28, 32), optional=False, help="32 with a black border")
+    drawn = (
+        replace(SIZE, default=16, low=8, high=256, optional=False, help="of a side"),
+        Option("channels", int, 1, choices=(1, 3)),
+    )
+    return [
+        Entry("images", "ganzoo_images.data.images:images", "images in a folder, a file or on the Hub", IMAGES),
+        *(Entry(name, f"{here}:{target}", summary, PRESET, paper) for name, target, summary, paper in published),
+        Entry("celeba", f"{here}:celeba", "202,599 faces, 3 × 64 × 64", (attribute, *PRESET), LIU),
+        Entry(
+            "stacked-mnist",
+            f"{made}:stacked_mnist",
+            "three digits as channels: 1,000 modes",
+            (train, padded, FLIP, LOGIT, SEED),
+            METZ,
+        ),
+        Entry("shapes", f"{made}:shapes", "3,000 drawings of six shapes, from nothing", (*drawn, FLIP, LOGIT, SEED)),
+    ]
 
 
 @hookimpl

@@ -1,0 +1,201 @@
+"""Images in tables: datasets of the Hub, and Parquet files, through the library ``datasets``.
+
+No code of theirs is run: it has not been able to since version 4.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, final
+
+from ganzoo.errors import DataError, GanzooError, OptionError, suggest
+from ganzoo_images.data.sources import AUTO, Json, Row, Source, Split, named_in, stamp
+
+IMAGES: Final = ("image", "img", "images", "picture", "jpg", "png", "webp")
+LABELS: Final = ("label", "labels", "class", "fine_label", "target", "y", "cls")
+
+
+@final
+class Parquet(Source):
+    """Parquet files, for all splits or for one each."""
+
+    def __init__(self, root: Path, files: Sequence[Path], image: str | None, label: str | None) -> None:
+        self.files, self.columns, self.name = sorted(files), (image, label), root.stem
+
+    def identity(self) -> Json:
+        return {"parquet": [stamp(path) for path in self.files], "columns": self.columns}
+
+    def about(self) -> Json:
+        return {"files": [path.name for path in self.files]}
+
+    def splits(self) -> Mapping[str, Split]:
+        from datasets import load_dataset
+
+        found: dict[str, list[str]] = {}
+        for path in self.files:
+            found.setdefault(named_in(path.name) or "train", []).append(str(path))
+        what = str(self.files[0].parent if len(self.files) > 1 else self.files[0])
+        with _plainly(what, "fetch or write the file again"):
+            tables = load_dataset("parquet", data_files=found, streaming=True)
+        return _splits(tables, *self.columns, what)
+
+
+@final
+class Hub(Source):
+    """A dataset of the Hub: ``ORG/NAME`` at a revision.
+
+    It is downloaded by ``datasets`` where it fits into half of the free space beside what is made of it, and read as a
+    stream else. A revision that is no commit is looked up when the images are first read, and the commit written down.
+    """
+
+    def __init__(
+        self, repo: str, revision: str | None, config: str | None, image: str | None, label: str | None, cure: str = ""
+    ) -> None:
+        self.repo, self.revision, self.config, self.columns = repo, revision, config, (image, label)
+        self.name = repo.split("/")[-1]
+        self.commit = revision if revision and _is_commit(revision) else None
+        self.cure = f"{cure or 'give a folder with the same images as source'}; or set HF_ENDPOINT to a mirror"
+
+    def identity(self) -> Json:
+        return {"hub": self.repo, "revision": self.revision, "config": self.config, "columns": self.columns}
+
+    def about(self) -> Json:
+        return {"hub": self.repo, "revision": self.commit or self.revision, "config": self.config}
+
+    def splits(self) -> Mapping[str, Split]:
+        from datasets import load_dataset, load_dataset_builder
+        from huggingface_hub import HfApi
+
+        at = f"@{self.revision}" if self.revision else ""
+        with _plainly(f"hf:{self.repo}{at}", self.cure):
+            if self.commit is None:
+                self.commit = HfApi().dataset_info(self.repo, revision=self.revision).sha
+            builder = load_dataset_builder(self.repo, self.config, revision=self.commit)
+            tables = load_dataset(self.repo, self.config, revision=self.commit, streaming=not _fits(builder))
+        return _splits(tables, *self.columns, f"hf:{self.repo}")
+
+
+def _is_commit(revision: str) -> bool:
+    return len(revision) == 40 and set(revision) <= set("0123456789abcdef")
+
+
+def _fits(builder: Any) -> bool:
+    """Whether the files and the copy that ``datasets`` makes of them leave half of the free space."""
+    from datasets import config
+
+    sizes = builder.info.download_size, builder.info.dataset_size
+    folder = Path(config.HF_DATASETS_CACHE)
+    while not folder.exists():
+        folder = folder.parent
+    return None not in sizes and 2 * sum(sizes) < shutil.disk_usage(folder).free
+
+
+@contextmanager
+def _plainly(what: str, cure: str) -> Iterator[None]:
+    """What the libraries raise, as one line."""
+    try:
+        yield
+    except GanzooError:
+        raise
+    except Exception as error:  # of four libraries: datasets, huggingface_hub, fsspec and pyarrow
+        if isinstance(error, OSError) and error.filename is not None and not isinstance(error, FileNotFoundError):
+            raise  # a full disk, a folder that may not be written
+        raise DataError(f"{what} cannot be read: {_reason(error)}. Cure: {cure}") from error
+
+
+def _reason(error: BaseException) -> str:
+    from ganzoo.hub_client import without_token
+
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    lines = [" ".join(str(one).split()) or type(one).__name__ for one in dict.fromkeys((error, root))]
+    said = lines[0] if lines[-1] in lines[0] else f"{lines[0].rstrip('.')} ({lines[-1]})"
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    reached = isinstance(root, OSError) and not isinstance(root, FileNotFoundError)
+    return without_token(f"{endpoint} was not reached ({said})" if reached else said).rstrip(". ")[:400]
+
+
+def _splits(tables: Mapping[Any, Any], image: str | None, label: str | None, what: str) -> Mapping[str, Split]:
+    from datasets import ClassLabel
+
+    features = next(iter(tables.values())).features
+    if not features:
+        raise DataError(f"{what} does not say which columns it has; give one that holds Parquet files or images")
+    image_column = _image_column(features, image, what)
+    label_column = _label_column(features, label, what)
+    feature = features[label_column] if label_column else None
+    names = tuple(feature.names) if isinstance(feature, ClassLabel) else ()
+    return {
+        str(name): Split(partial(_rows, table, image_column, label_column, f"{name} of {what}"), names)
+        for name, table in tables.items()
+    }
+
+
+def _image_column(features: Mapping[str, Any], wanted: str | None, what: str) -> str:
+    from datasets import Image, Value
+
+    fit = [name for name, feature in features.items() if isinstance(feature, Image)]
+    fit += [name for name, feature in features.items() if feature in (Value("binary"), Value("large_binary"))]
+    if wanted is not None:
+        _known(features, wanted, what)
+        if wanted not in fit:
+            raise OptionError(f"{what}: the column {wanted!r} holds {features[wanted]}, not images")
+        return wanted
+    chosen = next((name for name in (*IMAGES, *fit) if name in fit), None)
+    if chosen is None:
+        raise OptionError(f"{what} has no column of images; its columns are {', '.join(features)}")
+    return chosen
+
+
+def _label_column(features: Mapping[str, Any], wanted: str | None, what: str) -> str | None:
+    from datasets import ClassLabel, Value
+
+    fit = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
+    if wanted == AUTO:
+        return fit[0] if len(fit) == 1 else next((name for name in LABELS if name in features), None)
+    if wanted is None:
+        return None
+    _known(features, wanted, what)
+    feature = features[wanted]
+    if not isinstance(feature, ClassLabel) and not (
+        isinstance(feature, Value) and feature.dtype.startswith(("int", "uint", "bool", "string", "large_string"))
+    ):
+        raise OptionError(f"{what}: the column {wanted!r} holds {feature}, not labels")
+    return wanted
+
+
+def _known(features: Mapping[str, Any], wanted: str, what: str) -> None:
+    if wanted not in features:
+        raise OptionError(f"{what} has no column {wanted!r}; {suggest(wanted, features)}")
+
+
+def _rows(table: Any, image: str, label: str | None, what: str) -> Iterator[Row]:
+    from datasets import Image
+
+    table = table.select_columns([image, *([label] if label else [])])
+    if isinstance(table.features[image], Image):
+        table = table.cast_column(image, Image(decode=False))
+    with _plainly(what, "try again, and look at the file if it stays so"):
+        for i, row in enumerate(table):
+            content, path = _content(row[image])
+            yield Row(f"row {i} of {what}{f' ({path})' if path else ''}", content, row[label] if label else None)
+
+
+def _content(value: Any) -> tuple[bytes, str]:
+    """The bytes of an image's file, and what that is called."""
+    if not isinstance(value, dict):
+        return value or b"", ""
+    path, content = value.get("path") or "", value.get("bytes")
+    if content is None and path:
+        import fsspec
+
+        url: Any = fsspec.open(path, "rb")
+        with url as file:
+            content = file.read()
+    return content or b"", Path(path).name
