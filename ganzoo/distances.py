@@ -32,6 +32,10 @@ CACHED: Final = 2**18
 """Numbers of a block that is gone through several times."""
 FEW: Final = 8
 """Dimensions."""
+MANY: Final = 64
+"""Dimensions."""
+SMALL: Final = 1e-6
+"""Squares of distances, in units of the samples' own, that products in float64 lose digits of."""
 CELLS: Final = 2**22
 """Numbers held at once where memory would otherwise grow with n · m."""
 
@@ -387,12 +391,32 @@ def _rounding(x: Tensor, y: Tensor, directions: Tensor) -> float:
 def mean_distance(x: Tensor, y: Tensor) -> float:
     """``E‖X − Y‖`` over all pairs of samples ``(n, d)`` and ``(m, d)``, in the units of the data.
 
-    In few dimensions by differences, in blocks that stay in the cache; otherwise by `torch.cdist`. No distance is
-    computed from products, which would lose the small ones.
+    In few dimensions by differences, in blocks that stay in the cache; in many from products in float64, but for the
+    small ones, which that would lose; otherwise by `torch.cdist`. Within 1e-8 of each distance.
     """
     x, y = _samples(x, y, 1)
+    if x.shape[1] >= MANY:
+        return _mean_by_products(x.double(), y.double())
     rows = max(1, CACHED // len(y))
     total = sum(float(_distances(block, y).sum(dtype=torch.float64)) for block in x.split(rows))
+    return total / (len(x) * len(y))
+
+
+def _mean_by_products(x: Tensor, y: Tensor) -> float:
+    if not _finite(x, y):
+        return math.nan
+    centre = y.mean(0)
+    x, y = x - centre, y - centre
+    of_x, of_y = x.square().sum(1), y.square().sum(1)
+    total, rows = 0.0, max(1, CELLS // len(y))
+    with _threads():
+        for start in range(0, len(x), rows):
+            block = slice(start, start + rows)
+            size = of_x[block, None] + of_y
+            squares = _matmul(x[block], y.T).mul_(-2).add_(size)
+            small = (squares < SMALL * size).nonzero()
+            squares[small[:, 0], small[:, 1]] = (x[block][small[:, 0]] - y[small[:, 1]]).square().sum(1)
+            total += float(squares.sqrt_().sum())
     return total / (len(x) * len(y))
 
 

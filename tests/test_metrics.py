@@ -1,7 +1,9 @@
 """Metrics against closed forms, quadrature and scipy; what a perfect and a collapsed sampler get."""
 
 import math
+from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,9 +11,12 @@ import torch
 from scipy import stats
 from torch.distributions import Normal, kl_divergence
 
+from ganzoo import evaluate
 from ganzoo.dataset import Batch, Dataset, Modes
-from ganzoo.distances import wasserstein_1d
-from ganzoo.metric import Evidence
+from ganzoo.distances import mean_distance, wasserstein_1d
+from ganzoo.errors import UnknownNameError
+from ganzoo.metric import Evidence, Metric, Score
+from ganzoo.registry import Entry
 from ganzoo.zoo.datasets import Digits, Grid, Mixture1D, MixtureDataset, Ring, TwoMoons
 from ganzoo.zoo.metrics import (
     JSD,
@@ -282,3 +287,45 @@ def test_real_data_scores_near_zero(name):
     given = perfect({"ring": Ring(), "grid": Grid(), "mixture-1d": Mixture1D()}[name])
     scores = {type(metric).__name__: (abs(metric(given).value), bound) for metric, bound in FLOORS[name].items()}
     assert {which: pair for which, pair in scores.items() if pair[0] > pair[1]} == {}
+
+
+def test_metrics_are_found_by_name(adopt):
+    adopt("metric", Entry("slow", f"{__name__}:Slow"))
+    assert "slow" not in evaluate.metrics()
+    assert list(evaluate.metrics(["slow", "kl"])) == ["slow", "kl"]
+    with pytest.raises(UnknownNameError, match="did you mean sliced-wasserstein"):
+        evaluate.metrics(["sliced-waserstein"])
+
+
+def test_each_metric_gets_as_many_samples_as_it_asks_for():
+    ring = Ring()
+    scores = evaluate.floor(ring, {"many": Slow(samples=9_000), "few": Slow(samples=10), "most": Slow(samples=10**6)})
+    assert {name: score.value for name, score in scores.items()} == {"many": 9_000, "few": 10, "most": 10_000}
+
+
+@dataclass(frozen=True)
+class Slow(Metric):
+    """How many samples there were."""
+
+    samples: int = 100
+    unit: ClassVar[str] = "samples"
+    on_request: ClassVar[bool] = True
+
+    def applies(self, evidence):
+        return True
+
+    def __call__(self, evidence):
+        return Score(float(len(evidence.fake.x)), "counted")
+
+
+def test_energy_distance_from_products_is_that_from_differences():
+    """In many dimensions; copies and near copies among the samples, whose distances products would lose."""
+    x, y = (torch.randn(300, 100, generator=rng(seed), dtype=torch.float64) + 5 for seed in (0, 1))
+    y[:20], y[20:40] = x[:20], x[20:40] + 1e-7
+    for one, other in ((x, y), (x, x), (x.float(), y.float())):
+        each = torch.cdist(one.double(), other.double(), compute_mode="donot_use_mm_for_euclid_dist")
+        assert mean_distance(one, other) == pytest.approx(float(each.mean()), rel=1e-12)
+    near = mean_distance(x[20:21], y[20:21])
+    assert near == pytest.approx(float((x[20] - y[20]).norm()), rel=1e-9)
+    x[0, 0] = math.inf
+    assert math.isnan(mean_distance(x, y))

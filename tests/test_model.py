@@ -19,7 +19,7 @@ import torch
 from processes import forked
 
 import ganzoo
-from ganzoo.dataset import Batch
+from ganzoo.dataset import Batch, Description
 from ganzoo.errors import GanzooError, IncompatibleError, ModelError, OptionError, UnknownNameError
 from ganzoo.evaluate import CHUNK
 from ganzoo.files import sha256
@@ -27,6 +27,7 @@ from ganzoo.model import FOLDED, export
 from ganzoo.origin import CONFIG, WEIGHTS
 from ganzoo.recipe import create_recipe
 from ganzoo.sampling import write_samples
+from ganzoo.zoo.datasets import Ring
 
 NAMES = ("js-gan.ring", "mle-gaussian.mixture-1d", "mle-gmm.ring", "js-gan.digits")
 
@@ -148,6 +149,36 @@ def test_labels_can_be_asked_for_where_the_generator_reads_them(tmp_path):
     for wrong in (8, -1, torch.arange(99) % 8):
         with pytest.raises(OptionError, match="0 to 7"):
             model.sample(100, seed=0, label=wrong)
+
+
+def test_a_label_is_asked_for_by_its_name(tmp_path):
+    recipe = create_recipe("js-gan.ring", {"generator.classes": None})
+    export(tmp_path, recipe, recipe.networks()["generator"], {})
+    config = json.loads((tmp_path / CONFIG).read_text())
+    assert config["data"]["classes"] == 8
+    config["data"]["labels"] = ["north", "North East", *"cdefgh"]
+    (tmp_path / CONFIG).write_text(json.dumps(config))
+    model = ganzoo.load(tmp_path)
+    for asked, number in (("north", 0), ("NORTH EAST", 1), ("h", 7), ("6", 6)):
+        label = model.sample(5, seed=0, label=asked).label
+        assert label is not None
+        assert label.tolist() == [number] * 5
+    for wrong, reason in (("south", "no label 'south'; did you mean north"), ("8", "0 to 7")):
+        with pytest.raises(OptionError, match=reason):
+            model.sample(5, label=wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"shape": []}, {"shape": ["x"]}, {"classes": 0}, {"labels": 3}, {"limits": [1, 0]}, {"limits": [0]}, {"unit": 1}],
+    ids=str,
+)
+def test_a_description_that_is_none_is_refused(wrong):
+    said = Ring().described().json()
+    assert Description.parse(json.loads(json.dumps(said))) == Ring().described()
+    if wrong != {"shape": []}:
+        with pytest.raises(OptionError, match=next(iter(wrong))):
+            Description.parse({**said, **wrong})
 
 
 # What is refused

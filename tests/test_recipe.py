@@ -3,19 +3,23 @@
 import copy
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from ganzoo import api
+from ganzoo.dataset import Batch
 from ganzoo.discriminator import Discriminator, Verdict
 from ganzoo.errors import ExportError, GanzooError, IncompatibleError, OptionError, UnknownNameError, UsageError
 from ganzoo.game import Turn, part
 from ganzoo.generator import Generator
 from ganzoo.part import Option
-from ganzoo.recipe import Recipe, create_recipe, recipe_names
+from ganzoo.plugins import registry
+from ganzoo.recipe import Method, Recipe, create_recipe, recipe_names
 from ganzoo.registry import Entry, Expected, RecipeEntry
+from ganzoo.zoo.datasets import TwoMoons
 
 NAMES = recipe_names()
 SHAPE = Option("shape", int, low=1, many=True, fit="shape")
@@ -150,6 +154,57 @@ def test_networks_are_fitted_to_the_data():
 def test_a_wrong_override_is_refused_with_what_is_right(name, override, reason):
     with pytest.raises(UsageError, match=reason):
         create_recipe(name, override)
+
+
+def test_classes_are_those_of_the_data_where_they_are_left_to_them():
+    for said, classes in ((None, 8), ("none", 8), ("3", None), (0, 0)):
+        given = {"generator.classes": said}
+        if classes is None:
+            with pytest.raises(IncompatibleError, match=r"generator\.classes=3, but the data have 8 labels"):
+                create_recipe("js-gan.ring", given)
+        else:
+            recipe = create_recipe("js-gan.ring", given)
+            assert recipe.players["generator"].network.options["classes"] == classes
+            assert Recipe.parse(recipe.json()) == recipe
+
+
+def test_data_without_labels_are_none_to_read(adopt):
+    adopt("dataset", Entry("cloud", f"{__name__}:Cloud"))
+    assert create_recipe("js-gan.cloud").players["generator"].network.options["classes"] == 0
+    with pytest.raises(IncompatibleError, match="mlp is to have as many classes as the data, which have none"):
+        create_recipe("js-gan.cloud", {"generator.classes": None})
+
+
+class Cloud(TwoMoons):
+    """Two moons whose labels nobody knows."""
+
+    classes = None
+
+    def part(self, name):
+        return Batch(super().part(name).x)
+
+
+def test_what_takes_a_networks_place_is_left_to_the_data_as_it_was(adopt):
+    adopt("method", Entry("labelled", f"{__name__}:labelled"))
+    recipe = create_recipe("labelled.digits", {"discriminator": "fourier-mlp"})
+    assert {p.network.options["classes"] for p in recipe.players.values()} == {10}
+    with pytest.raises(IncompatibleError, match="needs a generator with the option classes, and gaussian has none"):
+        create_recipe("labelled.digits", {"generator": "gaussian"})
+
+
+def labelled() -> Method:
+    """Both players read the label."""
+    plain = registry().find("method", "js-gan").create({})
+    players = {name: replace(p, network=part(name, "mlp", classes=None)) for name, p in plain.players.items()}
+    return replace(plain, players=players)
+
+
+def test_the_average_may_be_said_by_the_samples_until_it_halves():
+    ema = create_recipe("js-gan.ring", {"ema_images": 12_800, "k": 2}).ema
+    assert ema == pytest.approx(0.5 ** (2 * 128 / 12_800))
+    assert ema ** (12_800 / 256) == pytest.approx(0.5)
+    with pytest.raises(OptionError, match="ema and ema_images both say the same thing"):
+        create_recipe("js-gan.ring", {"ema_images": 1_000, "ema": 0.5})
 
 
 def test_an_image_generator_on_points_is_refused_with_the_reason(zoo):

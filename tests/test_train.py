@@ -15,11 +15,13 @@ from processes import distribution, environment, forked
 from scipy import integrate
 from sklearn.mixture import GaussianMixture
 
-from ganzoo.dataset import Batch
+from ganzoo.dataset import Batch, Dataset
 from ganzoo.engine.eager import Eager
 from ganzoo.engine.sampler import Sampler
-from ganzoo.errors import OptionError, RunError
+from ganzoo.errors import IncompatibleError, OptionError, RunError
+from ganzoo.part import Option
 from ganzoo.recipe import Recipe, create_recipe
+from ganzoo.registry import Entry
 from ganzoo.train import Outcome, Run, pick_device
 from ganzoo.zoo.generators import GaussianGenerator
 
@@ -342,6 +344,68 @@ def test_the_position_is_the_whole_state_of_the_order():
         assert torch.equal(a.label, a.x[:, 0]), "a label went with another sample"
     assert Counter(Sampler(data, seed=1).next(11).x.flatten().tolist()) == Counter(range(11))
     assert not torch.equal(Sampler(data, seed=1).next(11).x, Sampler(data, seed=0).next(11).x)
+
+
+def test_batches_that_are_gathered_ahead_are_those_that_are_not():
+    data = Batch(torch.arange(11)[:, None], torch.arange(11))
+    here, ahead = Sampler(data, seed=0), Sampler(data, seed=0, device=torch.device("cpu", 0))
+    assert ahead._away, "a device with a number is another one: this is what a GPU sees"
+    for n in (4, 4, 4, 7, 3, 30, 4):
+        a, b = here.next(n), ahead.next(n)
+        assert torch.equal(a.x, b.x)
+        assert torch.equal(a.label, b.label)
+    here.consumed = ahead.consumed = 3  # what was gathered is of another place
+    assert torch.equal(here.next(4).x, ahead.next(4).x)
+
+
+def test_a_gaussian_may_start_where_the_likelihood_is_largest():
+    x = torch.randn(500, 3, 2, dtype=torch.float64).cumsum(1).float()
+    made = GaussianGenerator((3, 2), start="moments")
+    made.initialise(x, torch.Generator())
+    flat = x.flatten(1).double()
+    torch.testing.assert_close(made.mean.double(), flat.mean(0), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close((made.scale() @ made.scale().T).double(), flat.T.cov(correction=0), rtol=1e-4, atol=1e-5)
+    gradients = torch.autograd.grad(made.log_prob(x).mean(), [made.mean, made.log_diagonal, made.lower])
+    assert max(float(g.abs().max()) for g in gradients) < 1e-4, "this is no maximum"
+    with pytest.raises(IncompatibleError, match="fewer dimensions"):
+        made.initialise(torch.zeros(10, 3, 2), torch.Generator())
+
+
+def test_samples_are_decoded_where_they_are_used(adopt, tmp_path):
+    """Bytes that a dataset keeps train as the numbers that they stand for, and draw from the run's own stream."""
+    adopt("dataset", Entry("bytes", f"{__name__}:Bytes", options=(Option("flip", bool, False),)))
+    kept, plain = (recipe(f"js-gan.{name}", steps=3) for name in ("bytes", "ring"))
+    made = [
+        Eager(each, each.dataset.build().stored("train"), 0, CPU) for each in (kept, recipe("js-gan.bytes", steps=3))
+    ]
+    assert made[0].stream.sampler.data.x.dtype == torch.uint8
+    assert made[0].stream.chunk(0)[0]["x"].dtype == torch.float32
+    flipped = recipe("js-gan.bytes", steps=3, dataset__flip=True)
+    other = Eager(flipped, flipped.dataset.build().stored("train"), 0, CPU)
+    assert not torch.equal(made[1].stream.chunk(0)[0]["x"], other.stream.chunk(0)[0]["x"])
+    assert plain.dataset.build().stored("train").x.dtype == torch.float32
+    assert Run(kept, 0, tmp_path, device="cpu").train().status == "finished"
+
+
+class Bytes(Dataset):
+    """256 points on a line of two dimensions, kept as bytes; with ``flip`` each changes its sign by chance."""
+
+    shape = (2,)
+
+    def __init__(self, flip: bool = False) -> None:
+        self.flip = flip
+
+    def stored(self, name):
+        return Batch(torch.arange(256, dtype=torch.uint8)[:, None].expand(256, 2))
+
+    def decoded(self, stored, rng):
+        x = stored.x / 128 - 1
+        if self.flip:
+            x = x * (1 - 2 * torch.randint(2, (len(x), 1), generator=rng))
+        return Batch(x)
+
+    def part(self, name):
+        return self.decoded(self.stored(name), torch.Generator().manual_seed(0))
 
 
 # Folders and devices
