@@ -104,7 +104,7 @@ def _reference(paper: Paper) -> str:
 
 
 def _default(option: Option) -> str:
-    if option.fit:
+    if option.fit and option.default in (None, ...):
         return f"from {option.fit}"
     return "required" if option.default is ... else _text(option.default)
 
