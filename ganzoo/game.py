@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,6 +21,11 @@ from ganzoo.update import Schedule
 
 GENERATOR: Final = "generator"
 DISCRIMINATOR: Final = "discriminator"
+
+
+#: What a discriminator is shown in place of ``x``; that is ``"real"``, ``"fake"``, or ``"fresh"``, which is what a term
+#: gives to `Round.discriminate`. Equal changes (frozen dataclasses, say) are taken for one.
+Change = Callable[[Tensor, str], Tensor]
 
 
 class Network(Protocol):
@@ -68,8 +74,9 @@ class Round:
         self.timed = False
         self._networks, self._real, self._sources, self._draws = networks, real, sources, draws or {}
         self._rounded = networks if rounded is None else rounded
-        self._known: dict[tuple[str, ...], Any] = {}
+        self._known: dict[tuple[Any, ...], Any] = {}
         self._open = True
+        self._through: tuple[Round, str, Change] | None = None  # the round that it is a view of, whose verdicts, how
 
     def __enter__(self) -> Round:
         return self
@@ -78,7 +85,7 @@ class Round:
         self._open = False
         self._known.clear()
 
-    def _once(self, compute: Callable[[], Any], *key: str) -> Any:
+    def _once(self, compute: Callable[[], Any], *key: Any) -> Any:
         self._check()
         if key not in self._known:
             self._known[key] = compute()
@@ -89,19 +96,22 @@ class Round:
         return _full(made) if isinstance(made, Tensor) else Verdict(*(None if t is None else _full(t) for t in made))  # pyright: ignore[reportArgumentType]
 
     def _check(self) -> None:
-        if not self._open:
+        if self._through:
+            self._through[0]._check()
+        elif not self._open:
             raise RuntimeError("this round is over: what a term wants of it must be read while the term is called")
 
     @property
     def step(self) -> int:
         """Now. A term that reads it makes every step another program: what only weights a term is its `Schedule`."""
         self.timed = True
-        return self._step
+        return self._through[0].step if self._through else self._step
 
     @property
-    def asked(self) -> frozenset[tuple[str, ...]]:
+    def asked(self) -> frozenset[tuple[Any, ...]]:
         """What was computed so far."""
-        return frozenset(self._known)
+        views = (known for key, known in self._known.items() if key[0] == "through")
+        return frozenset(self._known).union(*(view.asked for view in views))
 
     @property
     def real(self) -> Batch:
@@ -111,6 +121,8 @@ class Round:
 
     def fake(self, generator: str = GENERATOR) -> Batch:
         """Samples of a generator and the labels they were made for; gradients reach it in its own turn only."""
+        if self._through:
+            return self._through[0].fake(generator)
         z, c = self._sources[generator]
         return self._once(lambda: Batch(self._shared(generator, z, c), c), "fake", generator)
 
@@ -119,16 +131,22 @@ class Round:
             for pair in self._pairs:
                 if pair[0] == discriminator:
                     return self._both(*pair)[0]
-            return self._shared(discriminator, *self._real)
+            x, c = self._real
+            return self._shared(discriminator, self._shown(discriminator, x, "real"), c)
 
+        if self._through and self._through[1] != discriminator:
+            return self._through[0].real_verdict(discriminator)
         return self._once(compute, "real", discriminator)
 
     def fake_verdict(self, discriminator: str = DISCRIMINATOR, generator: str = GENERATOR) -> Verdict:
         def compute() -> Verdict:
             if (discriminator, generator) in self._pairs:
                 return self._both(discriminator, generator)[1]
-            return self._shared(discriminator, *self.fake(generator))
+            x, c = self.fake(generator)
+            return self._shared(discriminator, self._shown(discriminator, x, "fake"), c)
 
+        if self._through and self._through[1] != discriminator:
+            return self._through[0].fake_verdict(discriminator, generator)
         return self._once(compute, "fake", discriminator, generator)
 
     def _both(self, discriminator: str, generator: str) -> tuple[Verdict, Verdict]:
@@ -137,7 +155,8 @@ class Round:
         def compute() -> tuple[Verdict, Verdict]:
             real, fake = self._real, self.fake(generator)
             c = None if real.label is None or fake.label is None else torch.cat([real.label, fake.label])
-            verdict: Verdict = self._shared(discriminator, torch.cat([real.x, fake.x]), c)
+            x = [self._shown(discriminator, x, which) for x, which in ((real.x, "real"), (fake.x, "fake"))]
+            verdict: Verdict = self._shared(discriminator, torch.cat(x), c)
             halves = [(None, None) if t is None else t.chunk(2) for t in verdict]
             one, other = (Verdict(*(half[side] for half in halves)) for side in (0, 1))  # pyright: ignore[reportArgumentType]
             return one, other
@@ -161,7 +180,28 @@ class Round:
     ) -> Verdict:
         """A fresh verdict, never a cached one: what penalties must use, since a cached one has no gradient in ``x``."""
         self._check()
-        return self._networks[discriminator](x, c, params=params)
+        return self._networks[discriminator](self._shown(discriminator, x, "fresh"), c, params=params)
+
+    def through(self, player: str, change: Change) -> Round:
+        """The same round but for one discriminator, which judges ``change(x, which)`` in place of ``x``.
+
+        Samples, draws and parameters are shared with this round, and so are the verdicts of all others; that one's are
+        not. Equal changes give the same round.
+        """
+
+        def view() -> Round:
+            view = copy.copy(self)
+            view._known, view._through = {}, (self, player, change)
+            return view
+
+        return self._once(view, "through", player, change)
+
+    def _shown(self, discriminator: str, x: Tensor, which: str) -> Tensor:
+        """What it judges in place of ``x``."""
+        if self._through is None:
+            return x
+        whole, player, change = self._through
+        return whole._shown(discriminator, change(x, which) if player == discriminator else x, which)
 
     def generate(
         self,
@@ -177,6 +217,8 @@ class Round:
 
     def log_prob(self, generator: str = GENERATOR) -> Tensor:
         """``log p_G`` of the real batch, ``(n,)``."""
+        if self._through:
+            return self._through[0].log_prob(generator)
         x, c = self._real
         return self._once(lambda: self._networks[generator].log_prob(x, c), "log_prob", generator)
 

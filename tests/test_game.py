@@ -118,6 +118,79 @@ def test_a_round_that_is_over_answers_nothing(table):
             ask()
 
 
+def scaled(factor):
+    return {"real": factor, "fake": 2 * factor, "fresh": 3 * factor}
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Shows a discriminator the double of real samples, and so on."""
+
+    factor: float
+
+    def __call__(self, x, which):
+        return scaled(self.factor)[which] * x
+
+
+def test_a_round_seen_through_a_change_judges_changed_samples_and_shares_the_rest(table):
+    with table.round() as round:
+        seen = round.through("discriminator", Scaled(2.0))
+        x, fake = round.real.x, round.fake().x
+        judge = table.discriminator
+        assert seen.fake() is round.fake()
+        assert seen.real is round.real
+        assert torch.equal(seen.noise("epsilon"), round.noise("epsilon"))
+        assert torch.equal(seen.real_verdict().score, judge(2 * x).score)
+        assert torch.equal(seen.fake_verdict().score, judge(4 * fake).score)
+        assert torch.equal(seen.discriminate(x).score, judge(6 * x).score)
+        assert torch.equal(round.real_verdict().score, judge(x).score)
+        assert torch.equal(seen.log_prob(), round.log_prob())
+    assert table.asked == {"generator": 1, "log_prob": 1, "discriminator": 2 + 1 + 1}
+
+
+def test_equal_changes_are_one_and_others_are_seen_one_through_the_other(table):
+    with table.round() as round:
+        seen = round.through("discriminator", Scaled(2.0))
+        assert round.through("discriminator", Scaled(2.0)) is seen
+        assert round.through("discriminator", Scaled(3.0)) is not seen
+        both = seen.through("discriminator", Scaled(3.0))
+        assert torch.equal(both.real_verdict().score, table.discriminator(6 * round.real.x).score)
+        other = round.through("nobody", Scaled(2.0))
+        assert other.real_verdict() is round.real_verdict()
+        assert other.fake_verdict() is round.fake_verdict()
+        assert both.asked <= round.asked
+
+
+def test_a_round_seen_through_a_change_is_over_with_it(table):
+    with table.round() as round:
+        seen = round.through("discriminator", Scaled(2.0))
+        seen.real_verdict()
+    for ask in (seen.fake, seen.real_verdict, seen.log_prob, lambda: seen.real, lambda: seen.through("x", Scaled(1.0))):
+        with pytest.raises(RuntimeError, match="this round is over"):
+            ask()
+
+
+def test_a_round_knows_that_the_step_was_read_through_a_change(table):
+    with table.round(step=7) as round:
+        assert not round.timed
+        assert round.through("discriminator", Scaled(2.0)).step == 7
+        assert round.timed
+
+
+def test_a_pair_is_judged_in_one_pass_through_a_change(table):
+    with table.round() as whole:
+        pairs = frozenset({("discriminator", "generator")})
+        round = Round(whole._networks, whole.real, whole._sources, pairs=pairs)
+        seen = round.through("discriminator", Scaled(2.0))
+        apart = whole.through("discriminator", Scaled(2.0))
+        for got, wanted in (
+            (seen.real_verdict(), apart.real_verdict()),
+            (seen.fake_verdict(), apart.fake_verdict()),
+        ):
+            assert torch.allclose(got.score, wanted.score, atol=1e-6)
+        assert table.asked["discriminator"] == 1 + 2
+
+
 def test_a_verdict_with_other_parameters_leaves_the_networks_own(table):
     other = {name: torch.zeros_like(p) for name, p in table.discriminator.named_parameters()}
     with table.round() as round:

@@ -152,9 +152,50 @@ class SmallDiscriminator(Discriminator):
         return Verdict(out[:, 0], out[:, 1:])
 
 
+class SmallImageGenerator(Generator):
+    """The same of images, ``(3, 8, 8)``, without a density."""
+
+    shape: Final = (3, 8, 8)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.body = nn.Embedding(CLASSES, 192), nn.Linear(4, 192)
+
+    def source(
+        self, n: int, rng: torch.Generator, batch: Batch | None = None, label: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        z = torch.randn(n, 4, generator=rng, device=rng.device)
+        return z, torch.randint(CLASSES, (n,), generator=rng, device=rng.device) if label is None else label
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        assert c is not None
+        return torch.tanh(self.body(z) + self.mean(c)).unflatten(1, self.shape)
+
+
+class SmallImageDiscriminator(Discriminator):
+    """Its counterpart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.label = nn.Conv2d(3, 4, 3, stride=2), nn.Embedding(CLASSES, 36)
+        self.last = nn.Linear(36, 1 + CLASSES)
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Verdict:
+        assert c is not None
+        out = self.last(torch.tanh(self.first(x).flatten(1) + self.label(c)))
+        return Verdict(out[:, 0], out[:, 1:])
+
+
 def steep_discriminator() -> SmallDiscriminator:
     """One whose input gradient is longer than 1, so that a one-sided penalty has something to say."""
-    network = SmallDiscriminator()
+    return _steep(SmallDiscriminator())
+
+
+def steep_image_discriminator() -> SmallImageDiscriminator:
+    return _steep(SmallImageDiscriminator())
+
+
+def _steep(network: Any) -> Any:
     with torch.no_grad():
         network.last.weight.mul_(50)
     return network
@@ -162,6 +203,8 @@ def steep_discriminator() -> SmallDiscriminator:
 
 SMALL: Final[Mapping[str, Make]] = {"generator": SmallGenerator, "discriminator": SmallDiscriminator}
 STEEP: Final[Mapping[str, Make]] = {**SMALL, "discriminator": steep_discriminator}
+SMALL_IMAGES: Final[Mapping[str, Make]] = {"generator": SmallImageGenerator, "discriminator": SmallImageDiscriminator}
+STEEP_IMAGES: Final[Mapping[str, Make]] = {**SMALL_IMAGES, "discriminator": steep_image_discriminator}
 
 
 def random_batch(seed: int, shape: tuple[int, ...] = (2,), n: int = BATCH) -> Batch:

@@ -16,7 +16,7 @@ from ganzoo.part import KINDS, Option, Part
 from ganzoo.plugins import NAME, registry
 from ganzoo.recipe import create_recipe, recipe_names
 from ganzoo.registry import Entry, Registry, SuiteEntry
-from ganzoo.testing.common import CLASSES, attempt, expect
+from ganzoo.testing.common import CLASSES, SMALL_IMAGES, STEEP_IMAGES, Make, attempt, expect
 from ganzoo.testing.data import check_dataset, check_metric, check_pair
 from ganzoo.testing.game import (
     check_method,
@@ -189,6 +189,18 @@ def _each(check: Callable[..., None]) -> Callable[[Entry, str], None]:
     return run
 
 
+def _played(check: Callable[..., None], images: Mapping[str, Make]) -> Callable[[Entry, str], None]:
+    """Check what is called with a round, between networks of vectors, or of ``images`` where it is for these only."""
+
+    def either(thing: Any, *, name: str) -> None:
+        try:
+            check(thing, name=name)
+        except IncompatibleError:
+            check(thing, images, name=name)
+
+    return _each(either)
+
+
 def _network(check: Callable[..., None]) -> Callable[[Entry, str], None]:
     """Check factories of the network, for every variant, in one dimension, in two, and on the first images it takes."""
 
@@ -255,8 +267,8 @@ CHECKS: Final[Mapping[str, Callable[[Entry, str], None]]] = {
     "divergence": _each(check_divergence),
     "method": _method,
     "metric": _each(check_metric),
-    "term": _each(check_term),
-    "penalty": _each(check_penalty),
+    "term": _played(check_term, SMALL_IMAGES),
+    "penalty": _played(check_penalty, STEEP_IMAGES),
     "schedule": _each(check_schedule),
     "optimizer": _each(check_optimizer),
     "projection": _each(check_projection),
