@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from ganzoo import Entry, Option, Paper, Part, hookimpl
+from ganzoo_images.suites import ganzoo_recipes, ganzoo_suites  # noqa: F401
 
 RADFORD: Final = Paper(
     "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks",
@@ -78,6 +79,27 @@ METZ: Final = Paper(
     "International Conference on Learning Representations",
     "https://arxiv.org/abs/1611.02163",
 )
+HUANG: Final = Paper(
+    "The GAN is dead; long live the GAN! A Modern GAN Baseline",
+    "Yiwen Huang and Aaron Gokaslan and Volodymyr Kuleshov and James Tompkin",
+    2024,
+    "Advances in Neural Information Processing Systems 37",
+    "https://arxiv.org/abs/2501.05441",
+)
+STYLEGAN2: Final = Paper(
+    "Analyzing and Improving the Image Quality of StyleGAN",
+    "Tero Karras and Samuli Laine and Miika Aittala and Janne Hellsten and Jaakko Lehtinen and Timo Aila",
+    2020,
+    "Conference on Computer Vision and Pattern Recognition",
+    "https://arxiv.org/abs/1912.04958",
+)
+ZHAO: Final = Paper(
+    "Differentiable Augmentation for Data-Efficient GAN Training",
+    "Shengyu Zhao and Zhijian Liu and Ji Lin and Jun-Yan Zhu and Song Han",
+    2020,
+    "Advances in Neural Information Processing Systems 33",
+    "https://arxiv.org/abs/2006.10738",
+)
 
 SHAPE: Final = Option("shape", int, low=1, high=4096, many=True, fit="shape", help="of one image: channels, side, side")
 WIDTH: Final = Option("width", int, 64, low=1, high=4096, help="channels of the largest map, doubled at each halving")
@@ -88,6 +110,21 @@ DEPTH: Final = Option(
 NOISE: Final = Option("noise", int, 100, low=1, high=65_536, help="dimensions of the noise")
 LAW: Final = Option("law", str, "uniform", choices=("uniform", "normal"), help="of the noise: on (-1, 1), or N(0, I)")
 SCHEDULE: Final = Option("schedule", "schedule", None, optional=True, help="of both players' learning rates")
+CLASSES: Final = Option(
+    "classes",
+    int,
+    0,
+    low=0,
+    high=100_000,
+    optional=True,
+    fit="classes",
+    help="labels that the network reads; 0: it ignores them; none: as many as the data have",
+)
+#: What a differentiable augmentation is made of.
+POLICY: Final = ("color", "translation", "cutout")
+AUGMENT: Final = Option(
+    "augment", str, None, many=True, choices=POLICY, optional=True, help="what D judges is changed: translation,cutout"
+)
 
 
 SEED: Final = Option("seed", int, 0, low=0, help="of what is random about the data, not of the run")
@@ -165,6 +202,26 @@ def ganzoo_generators() -> list[Entry]:
             ODENA,
         ),
         Entry("sngan-resnet", f"{here}:sngan_resnet", "residual blocks that upsample", residual, MIYATO),
+        Entry(
+            "r3gan",
+            "ganzoo_images.r3gan:R3GANGenerator",
+            "grouped residual blocks without normalisation",
+            (SHAPE, replace(NOISE, default=64), *_blocks()),
+            HUANG,
+        ),
+        Entry(
+            "stylegan2",
+            "ganzoo_images.stylegan:StyleGenerator",
+            "a learned constant, grown by convolutions that a style modulates",
+            (
+                SHAPE,
+                replace(NOISE, default=128, help="dimensions of the noise and of the style"),
+                *_style(),
+                Option("mapping", int, 2, low=1, high=32, help="layers from the noise to the style"),
+                CLASSES,
+            ),
+            STYLEGAN2,
+        ),
     ]
 
 
@@ -177,7 +234,64 @@ def ganzoo_discriminators() -> list[Entry]:
         Entry("dcgan", f"{here}:dcgan", "strided convolutions", (SHAPE, WIDTH, norm, DEPTH), RADFORD),
         Entry("sn-dcgan", f"{here}:sn_dcgan", "strided convolutions of spectral norm 1", (SHAPE, WIDTH, DEPTH), MIYATO),
         Entry("sngan-resnet", f"{here}:sngan_resnet", "residual blocks of spectral norm 1", residual, MIYATO),
+        Entry(
+            "r3gan",
+            "ganzoo_images.r3gan:R3GANDiscriminator",
+            "grouped residual blocks without normalisation",
+            (SHAPE, *_blocks()),
+            HUANG,
+        ),
+        Entry(
+            "stylegan2",
+            "ganzoo_images.stylegan:StyleDiscriminator",
+            "residual blocks that halve, without normalisation",
+            (SHAPE, *_style(), CLASSES),
+            STYLEGAN2,
+        ),
     ]
+
+
+def _blocks() -> tuple[Option, ...]:
+    return (
+        Option("width", int, 128, low=1, high=4096, help="channels of maps of up to 32 pixels a side; then it halves"),
+        DEPTH,
+        Option("blocks", int, 2, low=1, high=64, help="of each map"),
+        Option("cardinality", int, None, low=1, optional=True, help="groups at full width; default: of 16 channels"),
+        Option("expansion", int, 2, low=1, high=64, help="how much wider a block is inside"),
+        CLASSES,
+    )
+
+
+def _style() -> tuple[Option, ...]:
+    width = replace(WIDTH, default=32, help="channels of the largest map, doubled at each halving up to 512")
+    return width, DEPTH
+
+
+@hookimpl
+def ganzoo_terms() -> list[Entry]:
+    term = Option("term", "term", Part("term", "criticise", {"divergence": "gan"}), help="that asks a discriminator")
+    summary = "a term whose discriminator judges augmented images"
+    return [Entry("augmented", "ganzoo_images.augment:Augmented", summary, (term, _policy()), ZHAO)]
+
+
+@hookimpl
+def ganzoo_penalties() -> list[Entry]:
+    penalty, summary = Option("penalty", "penalty", "r1"), "a penalty on a discriminator of augmented images"
+    return [Entry("augmented", "ganzoo_images.augment:AugmentedPenalty", summary, (penalty, _policy()), ZHAO)]
+
+
+def _policy() -> Option:
+    return Option("policy", str, POLICY, many=True, choices=POLICY, help="what is done, in this order")
+
+
+@hookimpl
+def ganzoo_schedules() -> list[Entry]:
+    options = (
+        Option("start", float, 1.0, low=0, help="the factor at the start"),
+        Option("end", float, 0.0, low=0, help="the factor at the end"),
+    )
+    summary = "from one factor to another along half a cosine"
+    return [Entry("half-cosine", "ganzoo_images.updates:HalfCosine", summary, options)]
 
 
 @hookimpl
@@ -188,15 +302,45 @@ def ganzoo_methods() -> list[Entry]:
             "dcgan",
             f"{here}:dcgan",
             "the original GAN, non-saturating, between convolutional networks",
-            (Option("divergence", "divergence", "gan"), _k(1), _adam(0.5, 0.999), SCHEDULE),
+            (Option("divergence", "divergence", "gan"), _k(1), _adam(0.5, 0.999), SCHEDULE, AUGMENT),
             RADFORD,
         ),
         Entry(
             "sngan-resnet",
             f"{here}:sngan_resnet",
             "the hinge loss between residual networks, spectral norm 1 in the discriminator",
-            (Option("divergence", "divergence", "hinge"), _k(5), _adam(0.0, 0.9), SCHEDULE),
+            (Option("divergence", "divergence", "hinge"), _k(5), _adam(0.0, 0.9), SCHEDULE, AUGMENT),
             MIYATO,
+        ),
+        Entry(
+            "r3gan-resnet",
+            f"{here}:r3gan_resnet",
+            "relativistic pairs with R1 and R2 between networks without normalisation",
+            (
+                Option("gamma", float, 0.05, low=0, help="twice the weight of R1 and of R2, at the start"),
+                Option("decay", float, 0.1, low=0, help="what of gamma is left at the end"),
+                _k(1),
+                _adam(0.0, 0.99),
+                replace(SCHEDULE, default=Part("schedule", "cosine", {"end": 0.25})),
+                AUGMENT,
+            ),
+            HUANG,
+        ),
+        Entry(
+            "stylegan2",
+            f"{here}:stylegan2",
+            "the original GAN, non-saturating, with R1 at every 16th step",
+            (
+                Option("gamma", float, 0.01, low=0, help="twice the weight of R1"),
+                Option(
+                    "every", int, 16, low=1, high=1_000, help="steps from one R1 to the next, which is as many times"
+                ),
+                _k(1),
+                _adam(0.0, 0.99, 2.5e-3),
+                SCHEDULE,
+                AUGMENT,
+            ),
+            STYLEGAN2,
         ),
     ]
 
@@ -205,5 +349,5 @@ def _k(default: int) -> Option:
     return Option("k", int, default, low=1, high=1_000, help="steps of the discriminator for one of the generator")
 
 
-def _adam(beta1: float, beta2: float) -> Option:
-    return Option("optimizer", "optimizer", Part("optimizer", "adam", {"lr": 2e-4, "beta1": beta1, "beta2": beta2}))
+def _adam(beta1: float, beta2: float, lr: float = 2e-4) -> Option:
+    return Option("optimizer", "optimizer", Part("optimizer", "adam", {"lr": lr, "beta1": beta1, "beta2": beta2}))
