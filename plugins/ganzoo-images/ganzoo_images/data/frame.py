@@ -46,10 +46,11 @@ class Frame:
 
     def _is_done(self, levels: np.ndarray) -> bool:
         """Nothing is to be done to what may be one of very many."""
+        if levels.dtype != np.uint8 or levels.ndim not in (2, 3):
+            return False
         channels = 1 if levels.ndim == 2 else levels.shape[2]
         same = self.size in (None, levels.shape[0]) and (self.size is None or levels.shape[0] == levels.shape[1])
-        kind = levels.dtype == np.uint8 and levels.ndim in (2, 3) and channels in (1, 3)
-        return kind and same and self.crop is None and self.channels in (None, channels)
+        return channels in (1, 3) and same and self.crop is None and self.channels in (None, channels)
 
     def _cropped(self, image: Image.Image, where: str) -> Image.Image:
         if self.crop is None:

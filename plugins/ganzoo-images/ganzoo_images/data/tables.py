@@ -5,7 +5,6 @@ No code of theirs is run: it has not been able to since version 4.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -59,7 +58,7 @@ class Hub(Source):
         self.repo, self.revision, self.config, self.columns = repo, revision, config, (image, label)
         self.name = repo.split("/")[-1]
         self.commit = revision if revision and _is_commit(revision) else None
-        self.cure = f"{cure or 'give a folder with the same images as source'}; or set HF_ENDPOINT to a mirror"
+        self.cure = cure or "give a folder with the same images as -o dataset.source=FOLDER"
 
     def identity(self) -> Json:
         return {"hub": self.repo, "revision": self.revision, "config": self.config, "columns": self.columns}
@@ -68,16 +67,49 @@ class Hub(Source):
         return {"hub": self.repo, "revision": self.commit or self.revision, "config": self.config}
 
     def splits(self) -> Mapping[str, Split]:
-        from datasets import load_dataset, load_dataset_builder
-        from huggingface_hub import HfApi
+        from huggingface_hub import constants
 
-        at = f"@{self.revision}" if self.revision else ""
-        with _plainly(f"hf:{self.repo}{at}", self.cure):
-            if self.commit is None:
-                self.commit = HfApi().dataset_info(self.repo, revision=self.revision).sha
+        what = f"hf:{self.repo}{f'@{self.revision}' if self.revision else ''}"
+        offline = constants.HF_HUB_OFFLINE
+        before = "unset HF_HUB_OFFLINE" if offline else "have HF_HUB_OFFLINE=1 if it was fetched before"
+        with _plainly(what, f"{self.cure}, or {before}"):
+            self._look_up()
+            builder = self._builder(what)
+            tables = _downloaded(builder) if _fits(builder) else builder.as_streaming_dataset()
+        return _splits(tables, *self.columns, what)
+
+    def _look_up(self) -> None:
+        """What commit the revision is. A commit is looked up too: ``datasets`` would wait long for a Hub that is not
+        there."""
+        from huggingface_hub import HfApi, constants
+
+        from ganzoo.hub_client import guard
+
+        guard()
+        if self.commit is None or not constants.HF_HUB_OFFLINE:
+            found = HfApi().dataset_info(self.repo, revision=self.revision).sha
+            if found is None or self.commit not in (None, found):
+                raise DataError(f"hf:{self.repo} is at {found}, asked for {self.commit}; the Hub's answer is not sound")
+            self.commit = found
+
+    def _builder(self, what: str) -> Any:
+        from datasets import load_dataset_builder
+
+        try:
             builder = load_dataset_builder(self.repo, self.config, revision=self.commit)
-            tables = load_dataset(self.repo, self.config, revision=self.commit, streaming=not _fits(builder))
-        return _splits(tables, *self.columns, f"hf:{self.repo}")
+        except ValueError as error:
+            if "BuilderConfig" in str(error) or "Config name" in str(error):
+                raise OptionError(
+                    f"{what}: {' '.join(str(error).split())}; say which with -o dataset.config=…"
+                ) from error
+            raise
+        # Where it is refused, it takes what it finds in its cache, or in a folder of that name, whatever the revision.
+        if builder.hash != self.commit:
+            raise DataError(
+                f"{what} cannot be had at the commit {self.commit}: `datasets` finds {builder.hash} instead, in its "
+                f"cache or in a folder ./{self.repo}; take that away"
+            )
+        return builder
 
 
 def _is_commit(revision: str) -> bool:
@@ -95,6 +127,11 @@ def _fits(builder: Any) -> bool:
     return None not in sizes and 2 * sum(sizes) < shutil.disk_usage(folder).free
 
 
+def _downloaded(builder: Any) -> Any:
+    builder.download_and_prepare()
+    return builder.as_dataset()
+
+
 @contextmanager
 def _plainly(what: str, cure: str) -> Iterator[None]:
     """What the libraries raise, as one line."""
@@ -105,20 +142,21 @@ def _plainly(what: str, cure: str) -> Iterator[None]:
     except Exception as error:  # of four libraries: datasets, huggingface_hub, fsspec and pyarrow
         if isinstance(error, OSError) and error.filename is not None and not isinstance(error, FileNotFoundError):
             raise  # a full disk, a folder that may not be written
-        raise DataError(f"{what} cannot be read: {_reason(error)}. Cure: {cure}") from error
+        raise DataError(f"{what} cannot be read: {_reason(error)}; {cure}") from error
 
 
 def _reason(error: BaseException) -> str:
-    from ganzoo.hub_client import without_token
+    from huggingface_hub import errors as hf
 
-    root: BaseException = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    lines = [" ".join(str(one).split()) or type(one).__name__ for one in dict.fromkeys((error, root))]
-    said = lines[0] if lines[-1] in lines[0] else f"{lines[0].rstrip('.')} ({lines[-1]})"
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    reached = isinstance(root, OSError) and not isinstance(root, FileNotFoundError)
-    return without_token(f"{endpoint} was not reached ({said})" if reached else said).rstrip(". ")[:400]
+    from ganzoo.hub_client import HTTPError, one_line, reason, without_token
+
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None:
+        causes.append(cause)
+    of_hub = (HTTPError, hf.OfflineModeIsEnabled, hf.LocalEntryNotFoundError)
+    known = next((cause for cause in causes if isinstance(cause, of_hub)), None)
+    said = reason(known) if known else without_token(one_line(error) or type(error).__name__)
+    return said.rstrip(". ")
 
 
 def _splits(tables: Mapping[Any, Any], image: str | None, label: str | None, what: str) -> Mapping[str, Split]:
