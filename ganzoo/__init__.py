@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ganzoo.divergence import Scores as Scores
     from ganzoo.errors import GanzooError as GanzooError
     from ganzoo.executor import Executor as Executor
+    from ganzoo.extractor import Extractor as Extractor
+    from ganzoo.extractor import Features as Features
     from ganzoo.game import Draw as Draw
     from ganzoo.game import Round as Round
     from ganzoo.game import Turn as Turn
@@ -62,6 +64,7 @@ _HOME = {
     "divergence": ("Divergence", "FDivergence", "SampleDivergence", "Scores"),
     "errors": ("GanzooError",),
     "executor": ("Executor",),
+    "extractor": ("Extractor", "Features"),
     "game": ("Draw", "Round", "Turn", "Weighted"),
     "generator": ("Generator", "TractableGenerator"),
     "hookspecs": ("hookimpl",),

@@ -27,6 +27,7 @@ HOOKS: Final[Mapping[str, str]] = {
     "divergence": "ganzoo_divergences",
     "method": "ganzoo_methods",
     "metric": "ganzoo_metrics",
+    "extractor": "ganzoo_extractors",
     "term": "ganzoo_terms",
     "penalty": "ganzoo_penalties",
     "schedule": "ganzoo_schedules",
@@ -71,7 +72,13 @@ def ganzoo_methods() -> Iterable[Entry]:
 
 @hookspec
 def ganzoo_metrics() -> Iterable[Entry]:
-    """Targets make a `ganzoo.Metric`."""
+    """Targets make a `ganzoo.Metric`; one with an option ``extractor`` of that kind is called ``NAME:EXTRACTOR``."""
+    return ()
+
+
+@hookspec
+def ganzoo_extractors() -> Iterable[Entry]:
+    """Targets make a `ganzoo.Extractor`."""
     return ()
 
 

@@ -26,6 +26,7 @@ KINDS: Final[Mapping[str, str]] = {
     "divergence": "ganzoo.divergence:AnyDivergence",
     "method": "ganzoo.recipe:Method",
     "metric": "ganzoo.metric:Metric",
+    "extractor": "ganzoo.extractor:Extractor",
     "term": "ganzoo.terms:Term",
     "penalty": "ganzoo.penalties:Penalty",
     "schedule": "ganzoo.update:Schedule",

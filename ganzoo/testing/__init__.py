@@ -19,7 +19,7 @@ in every process (datasets) is given as a function that makes a fresh one; every
 """
 
 from ganzoo.testing.common import ConformanceError
-from ganzoo.testing.data import check_dataset, check_metric, check_pair
+from ganzoo.testing.data import check_dataset, check_extractor, check_metric, check_pair
 from ganzoo.testing.engine import check_engines
 from ganzoo.testing.entries import check_entry
 from ganzoo.testing.game import (
@@ -42,6 +42,7 @@ __all__ = [
     "check_divergence",
     "check_engines",
     "check_entry",
+    "check_extractor",
     "check_generator",
     "check_method",
     "check_metric",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from ganzoo.dataset import PARTS, Batch, Dataset, Modes, PartName, TractableDataset
 from ganzoo.density import log_ratio
+from ganzoo.errors import DataError
+from ganzoo.extractor import Extractor, Features
 from ganzoo.metric import Evidence, Metric, Score
 from ganzoo.pair import Pair
 from ganzoo.part import Part
@@ -158,8 +161,16 @@ def check_pair(pair: Pair, *, name: str = "") -> None:
         expect(abs(mass - 1) < 5 * error + 1e-6, f"{name}: the density of {side} has mass {mass:.4f} ± {error:.4f}")
 
 
-def check_metric(metric: Metric, *, name: str = "") -> None:
-    """A pure function of the evidence that tells a hopeless generator from a perfect one."""
+def check_metric(metric: Metric, *, datasets: Iterable[str] = (), name: str = "") -> None:
+    """A pure function of the evidence that tells a perfect generator from a hopeless one: one that gives a sample far
+    from all data, or the train part itself.
+
+    Args:
+        datasets: more than the built-in ones that it is tried on.
+
+    Raises:
+        DataError: it applies to none but data that are not at hand.
+    """
     name = name or f"metric {type(metric).__name__}"
     expect(isinstance(metric, Metric), f"{name}: {type(metric).__name__} is no ganzoo.Metric")
     check_dataclass(metric, name)
@@ -168,18 +179,23 @@ def check_metric(metric: Metric, *, name: str = "") -> None:
         metric.better in ("lower", "higher"),
         f"{name}: better is {metric.better!r}, the contract is 'lower' or 'higher'",
     )
-    cases = [(perfect, hopeless) for perfect, hopeless in _evidence() if metric.applies(perfect)]
+    missing: list[DataError] = []
+    worlds = [*WORLDS, *((world, False) for world in datasets)]
+    cases = [evidence for evidence in _evidence(worlds, missing) if metric.applies(evidence[0])]
+    if not cases and missing:
+        raise missing[0]
     expect(
         bool(cases),
-        f"{name}: applies to none of: {', '.join(sorted({world for world, _ in WORLDS}))}, with and without log_prob",
+        f"{name}: applies to none of: {', '.join(sorted({world for world, _ in worlds}))}, with and without log_prob",
     )
-    for perfect, hopeless in cases:
+    for perfect, *hopeless in cases:
         what = f"{name} on {type(perfect.dataset).__name__}{', with log_prob' if perfect.log_prob else ''}"
-        floor, bad = _score(metric, perfect, what), _score(metric, hopeless, what)
-        worse = bad.value > floor.value if metric.better == "lower" else bad.value < floor.value
+        floor, *bad = (_score(metric, each, what).value for each in (perfect, *hopeless))
+        worse = [value > floor if metric.better == "lower" else value < floor for value in bad]
         expect(
-            worse,
-            f"{what}: {bad.value:.4g} far from all data, {floor.value:.4g} for real samples; {metric.better} is better",
+            any(worse),
+            f"{what}: {floor:.4g} for real samples, {bad[0]:.4g} far from all data and {bad[1]:.4g} for the train "
+            f"part; {metric.better} is better",
         )
 
 
@@ -206,23 +222,62 @@ def _check_score(score: Score, what: str) -> None:
         json.dumps(dict(score.detail), allow_nan=False)
 
 
-def _evidence() -> Iterator[tuple[Evidence, Evidence]]:
-    """Evidence of a perfect generator (fresh real data) and of one that always gives one sample far from all data."""
-    for world, dense in WORLDS:
-        dataset: Dataset = Part("dataset", world).build()
-        fake, real = (dataset.part(part).take(slice(EVIDENCE)) for part in ("validation", "held-out"))
+def _evidence(
+    worlds: Iterable[tuple[str, bool]], missing: list[DataError]
+) -> Iterator[tuple[Evidence, Evidence, Evidence]]:
+    """Evidence of a perfect generator (fresh real data), of one that always gives one sample far from all data, and of
+    one that gives the train part; ``missing`` collects why there is none."""
+    for world, dense in worlds:
+        try:
+            dataset: Dataset = Part("dataset", world).build()
+            fake, real, train = (dataset.some(part, EVIDENCE) for part in ("validation", "held-out", "train"))
+        except DataError as error:
+            missing.append(error)
+            continue
+        train = train.take(slice(len(fake.x)))
         away = Batch(torch.full_like(fake.x, 20.0), fake.label)
         if dense and isinstance(dataset, TractableDataset):
             truth = dataset
             perfect = Evidence(dataset, fake, real, dataset.log_prob)
-            yield (
+            hopeless = replace(
                 perfect,
-                replace(
-                    perfect,
-                    fake=away,
-                    log_prob=lambda x, truth=truth: truth.log_prob(0.9 * x) + x.shape[1] * math.log(0.9),
-                ),
+                fake=away,
+                log_prob=lambda x, truth=truth: truth.log_prob(0.9 * x) + x.shape[1] * math.log(0.9),
             )
+            yield perfect, hopeless, replace(hopeless, fake=train)
         else:
             perfect = Evidence(dataset, fake, real)
-            yield perfect, replace(perfect, fake=away)
+            yield perfect, replace(perfect, fake=away), replace(perfect, fake=train)
+
+
+def check_extractor(extractor: Extractor, *, name: str = "") -> None:
+    """Features of images, or of whatever built-in data it is for: a fixed function of each sample by itself."""
+    name = name or f"extractor {type(extractor).__name__}"
+    expect(isinstance(extractor, Extractor), f"{name}: {type(extractor).__name__} is no ganzoo.Extractor")
+    check_dataclass(extractor, name)
+    datasets = [Part("dataset", world).build() for world in ("digits", "ring")]
+    datasets = [dataset for dataset in datasets if extractor.applies(dataset)]
+    expect(bool(datasets), f"{name}: applies neither to images nor to points in the plane")
+    for dataset in datasets:
+        with attempt(f"{name}: on {type(dataset).__name__}"):
+            features = extractor.on(dataset)
+        _check_features(features, dataset, f"{name} on {type(dataset).__name__}")
+
+
+def _check_features(features: Features, dataset: Dataset, what: str) -> None:
+    expect(isinstance(features, Features), f"{what}: gives a {type(features).__name__}, no ganzoo.Features")
+    named = bool(features.name) and bool(features.split) and re.fullmatch("[0-9a-f]{64}", features.sha256) is not None
+    expect(named, f"{what}: needs a name, the split that it was fitted on, and the sha256 of its weights")
+    x = dataset.some("held-out", 40).x
+    rows, logits = features(x)
+    shape, device = tuple(rows.shape), rows.device.type
+    right = rows.ndim == 2 and len(rows) == len(x) and rows.dtype == torch.float32 and device == "cpu"
+    expect(right, f"{what}: features are {rows.dtype} {shape} on {device}, the contract is float32 (n, d) on the cpu")
+    expect(finite(rows), f"{what}: features are not finite")
+    if logits is not None:
+        wanted = (len(x), dataset.classes)
+        expect(tuple(logits.shape) == wanted, f"{what}: logits are {tuple(logits.shape)}, the contract is {wanted}")
+    alone = torch.cat([features(each[None])[0] for each in x[:4]])
+    expect(
+        torch.allclose(alone, rows[:4], rtol=1e-3, atol=1e-4), f"{what}: features of a sample depend on those beside it"
+    )

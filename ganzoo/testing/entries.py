@@ -6,18 +6,19 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from typing import Any, Final
 
 import torch
 
-from ganzoo.errors import GanzooError, IncompatibleError
+from ganzoo.errors import DataError, GanzooError, IncompatibleError
 from ganzoo.part import KINDS, Option, Part
 from ganzoo.plugins import NAME, registry
 from ganzoo.recipe import create_recipe, recipe_names
 from ganzoo.registry import Entry, Registry, SuiteEntry
 from ganzoo.testing.common import CLASSES, SMALL_IMAGES, STEEP_IMAGES, Make, attempt, expect
-from ganzoo.testing.data import check_dataset, check_metric, check_pair
+from ganzoo.testing.data import check_dataset, check_extractor, check_metric, check_pair
 from ganzoo.testing.game import (
     check_method,
     check_method_on_data,
@@ -41,7 +42,8 @@ IMAGES: Final = ((1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 128, 128)
 def check_entry(entry: Entry) -> None:
     """Everything that can be checked of a registered entry, for its defaults and for each value of each small option.
 
-    Raises `ConformanceError` with the contract that is not kept.
+    Raises `ConformanceError` with the contract that is not kept, and `DataError` where data are needed that are not at
+    hand: a test may take that for a reason to be skipped.
     """
     name = f"{entry.kind} {entry.qualified}"
     expect(registry().find(entry.kind, entry.qualified) is entry, f"{name}: is not what {entry.qualified!r} finds")
@@ -244,15 +246,24 @@ def _recipe(entry: Entry, name: str) -> None:
         check_recipe(create_recipe(entry.name))
 
 
+def _metric(entry: Entry, name: str) -> None:
+    brought = [registry().name(each) for each in registry().all("dataset") if each.distribution == entry.distribution]
+    _each(partial(check_metric, datasets=() if entry.distribution == Registry.core else brought))(entry, name)
+
+
 def _suite(entry: Entry, name: str) -> None:
     assert isinstance(entry, SuiteEntry)
-    known = set(recipe_names())
+    known, missing = set(recipe_names()), list[DataError]()
     for recipe in entry.recipes:
         expect(recipe in known, f"{name}: no recipe is called {recipe!r}")
         try:
             create_recipe(recipe)
+        except DataError as error:
+            missing.append(error)
         except GanzooError as error:
             expect(False, f"{name}: {recipe}: {error}")
+    if missing:
+        raise missing[0]
 
 
 def _created(entry: Entry, name: str) -> None:
@@ -266,13 +277,14 @@ CHECKS: Final[Mapping[str, Callable[[Entry, str], None]]] = {
     "discriminator": _network(check_discriminator),
     "divergence": _each(check_divergence),
     "method": _method,
-    "metric": _each(check_metric),
+    "metric": _metric,
     "term": _played(check_term, SMALL_IMAGES),
     "penalty": _played(check_penalty, STEEP_IMAGES),
     "schedule": _each(check_schedule),
     "optimizer": _each(check_optimizer),
     "projection": _each(check_projection),
     "pair": _each(check_pair),
+    "extractor": _each(check_extractor),
     "executor": _created,
     "recipe": _recipe,
     "suite": _suite,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ganzoo.dataset import Batch, Dataset
-from ganzoo.errors import IncompatibleError
+from ganzoo.errors import DataError, IncompatibleError
 from ganzoo.game import Draw, Round, Turn
 from ganzoo.penalties import Penalty
 from ganzoo.plugins import registry
@@ -246,7 +246,7 @@ def check_method_on_data(method: str) -> None:
     for dataset in datasets:
         try:
             recipe = create_recipe(f"{method}.{dataset}")
-        except IncompatibleError as error:
+        except (IncompatibleError, DataError) as error:  # unfit, or not at hand
             reasons.append(f"{dataset}: {error}")
         else:
             check_recipe(recipe)

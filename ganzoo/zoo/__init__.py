@@ -299,6 +299,12 @@ def ganzoo_metrics() -> list[Entry]:
 
 
 @hookimpl
+def ganzoo_extractors() -> list[Entry]:
+    summary = "a small classifier that is trained on the train part"
+    return [Entry("reference", "ganzoo.reference:Reference", summary, (SEED,))]
+
+
+@hookimpl
 def ganzoo_pairs() -> list[Entry]:
     here = "ganzoo.zoo.pairs"
     by, dimension = Option("by", float, 1.0, low=0), Option("dimension", int, 1, low=1, high=1_000)

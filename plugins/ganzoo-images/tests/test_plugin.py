@@ -2,6 +2,7 @@
 
 import pytest
 
+from ganzoo.errors import DataError
 from ganzoo.testing import check_entry, check_plugin, entries_of
 
 DISTRIBUTION = "ganzoo-images"
@@ -13,4 +14,7 @@ def test_it_loads_and_imports_no_torch():
 
 @pytest.mark.parametrize("entry", entries_of(DISTRIBUTION), ids=str)
 def test_it_keeps_its_contract(entry):
-    check_entry(entry)
+    try:
+        check_entry(entry)
+    except DataError as error:
+        pytest.skip(str(error))
