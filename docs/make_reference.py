@@ -31,6 +31,7 @@ KIN: Final = {
     "dataset": ("TractableDataset",),
     "generator": ("TractableGenerator",),
     "divergence": ("FDivergence", "SampleDivergence"),
+    "extractor": ("Features",),
 }
 
 

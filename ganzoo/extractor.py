@@ -43,7 +43,7 @@ class Features:
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Output:
         """Features and logits of ``x``, float32 on the CPU; computed once for as long as ``x`` lives."""
-        kept = _KEPT.setdefault(x, {})
+        kept: dict[tuple[str, int], Output] = _KEPT.setdefault(x, {})  # pyright: ignore[reportAssignmentType]
         key = self.sha256, x._version
         if key not in kept:
             outputs = [self.network(piece) for piece in x.split(CHUNK)]

@@ -10,7 +10,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
+
+#: The folder of what can be made or fetched again, in place of the user's cache folder.
+CACHE: Final = "GANZOO_CACHE"
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -77,8 +80,8 @@ def finite(data: Any) -> Any:
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept: ``GANZOO_CACHE``, or ``ganzoo`` in the user's cache folder."""
-    if own := os.environ.get("GANZOO_CACHE"):
+    """Where what can be made again is kept: `CACHE`, or ``ganzoo`` in the user's cache folder."""
+    if own := os.environ.get(CACHE):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ganzoo"
 

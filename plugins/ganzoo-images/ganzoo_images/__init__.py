@@ -100,6 +100,34 @@ ZHAO: Final = Paper(
     "Advances in Neural Information Processing Systems 33",
     "https://arxiv.org/abs/2006.10738",
 )
+HEUSEL: Final = Paper(
+    "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium",
+    "Martin Heusel and Hubert Ramsauer and Thomas Unterthiner and Bernhard Nessler and Sepp Hochreiter",
+    2017,
+    "Advances in Neural Information Processing Systems 30",
+    "https://arxiv.org/abs/1706.08500",
+)
+BINKOWSKI: Final = Paper(
+    "Demystifying MMD GANs",
+    "Mikołaj Bińkowski and Danica J. Sutherland and Michael Arbel and Arthur Gretton",
+    2018,
+    "International Conference on Learning Representations",
+    "https://arxiv.org/abs/1801.01401",
+)
+SALIMANS: Final = Paper(
+    "Improved Techniques for Training GANs",
+    "Tim Salimans and Ian Goodfellow and Wojciech Zaremba and Vicki Cheung and Alec Radford and Xi Chen",
+    2016,
+    "Advances in Neural Information Processing Systems 29",
+    "https://arxiv.org/abs/1606.03498",
+)
+SZEGEDY: Final = Paper(
+    "Rethinking the Inception Architecture for Computer Vision",
+    "Christian Szegedy and Vincent Vanhoucke and Sergey Ioffe and Jonathon Shlens and Zbigniew Wojna",
+    2016,
+    "Conference on Computer Vision and Pattern Recognition",
+    "https://arxiv.org/abs/1512.00567",
+)
 
 SHAPE: Final = Option("shape", int, low=1, high=4096, many=True, fit="shape", help="of one image: channels, side, side")
 WIDTH: Final = Option("width", int, 64, low=1, high=4096, help="channels of the largest map, doubled at each halving")
@@ -126,6 +154,9 @@ AUGMENT: Final = Option(
     "augment", str, None, many=True, choices=POLICY, optional=True, help="what D judges is changed: translation,cutout"
 )
 
+
+#: The module of what takes the network Inception.
+INCEPTION: Final = "ganzoo_images.inception"
 
 SEED: Final = Option("seed", int, 0, low=0, help="of what is random about the data, not of the run")
 FLIP: Final = Option("flip", bool, False, help="train on images mirrored at random, left to right")
@@ -292,6 +323,20 @@ def ganzoo_schedules() -> list[Entry]:
     )
     summary = "from one factor to another along half a cosine"
     return [Entry("half-cosine", "ganzoo_images.updates:HalfCosine", summary, options)]
+
+
+@hookimpl
+def ganzoo_extractors() -> list[Entry]:
+    return [Entry("inception", f"{INCEPTION}:Inception", "the network of FID, fitted on ImageNet", paper=SZEGEDY)]
+
+
+@hookimpl
+def ganzoo_metrics() -> list[Entry]:
+    return [
+        Entry("fid", f"{INCEPTION}:FID", "Fréchet distance of Gaussians fitted to Inception's features", paper=HEUSEL),
+        Entry("kid", f"{INCEPTION}:KID", "squared MMD of Inception's features, cubic kernel", paper=BINKOWSKI),
+        Entry("is", f"{INCEPTION}:IS", "how sure of how many classes Inception is", paper=SALIMANS),
+    ]
 
 
 @hookimpl
