@@ -255,7 +255,7 @@ def _games() -> list[Entry]:
             "r3gan",
             f"{here}:r3gan",
             "relativistic pairs with R1 and R2",
-            (gamma, decay, _k(1), _adam(2e-4, 0.0, 0.99), SCHEDULE),
+            (Option("divergence", "divergence", "rpgan"), gamma, decay, _k(1), _adam(2e-4, 0.0, 0.99), SCHEDULE),
             papers.HUANG,
         ),
         Entry(

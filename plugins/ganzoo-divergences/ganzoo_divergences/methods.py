@@ -60,8 +60,11 @@ def ragan(k: int, optimizer: Part, schedule: Part | None = None) -> Method:
     return _game(part("divergence", "ragan"), k, optimizer, schedule, saturating=False)
 
 
-def r3gan(gamma: float, decay: float, k: int, optimizer: Part, schedule: Part | None = None) -> Method:
-    """`rpgan` with ``γ/2 · E_data ‖∇D‖² + γ/2 · E_G ‖∇D‖²`` in D's turn: Huang et al. (2024), who let γ fall too.
+def r3gan(
+    divergence: Part, gamma: float, decay: float, k: int, optimizer: Part, schedule: Part | None = None
+) -> Method:
+    """`rpgan`, or another divergence, with ``γ/2 · E_data ‖∇D‖² + γ/2 · E_G ‖∇D‖²`` in D's turn: Huang et al. (2024),
+    who let γ fall too.
 
     It falls to ``decay · γ``, by the same factor at every step.
     """
@@ -69,7 +72,7 @@ def r3gan(gamma: float, decay: float, k: int, optimizer: Part, schedule: Part | 
     if gamma > 0 and decay != 1:
         weight = part("schedule", "exponential", start=gamma / 2, end=decay * gamma / 2)
     penalties = (Weighted(part("penalty", name), weight) for name in ("r1", "r2"))
-    return _game(part("divergence", "rpgan"), k, optimizer, schedule, *penalties, saturating=False)
+    return _game(divergence, k, optimizer, schedule, *penalties, saturating=False)
 
 
 def gmmn(divergence: Part, optimizer: Part, schedule: Part | None = None) -> Method:

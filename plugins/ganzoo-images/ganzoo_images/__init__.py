@@ -362,6 +362,7 @@ def ganzoo_methods() -> list[Entry]:
             f"{here}:r3gan_resnet",
             "relativistic pairs with R1 and R2 between networks without normalisation",
             (
+                Option("divergence", "divergence", "rpgan"),
                 Option("gamma", float, 0.05, low=0, help="twice the weight of R1 and of R2, at the start"),
                 Option("decay", float, 0.1, low=0, help="what of gamma is left at the end"),
                 _k(1),

@@ -28,6 +28,7 @@ def sngan_resnet(
 
 
 def r3gan_resnet(
+    divergence: Part,
     gamma: float,
     decay: float,
     k: int,
@@ -43,7 +44,7 @@ def r3gan_resnet(
     """
     weight = part("schedule", "half-cosine", start=gamma / 2, end=decay * gamma / 2)
     penalties = (Weighted(part("penalty", name), weight) for name in ("r1", "r2"))
-    divergence, batch = part("divergence", "rpgan"), 512
+    batch = 512
     return _game(
         "r3gan",
         divergence,

@@ -17,7 +17,7 @@ from ganzoo_images.data.images import Images
 from ganzoo_images.data.presets import MNIST
 
 #: Samples of the other parts: PacGAN counts the modes of 26,000.
-STACKED: Final = {"validation": 10_000, "held-out": 26_000}
+STACKED: Final = {"validation": 26_000, "held-out": 26_000}
 SHAPES: Final = {"train": 2_000, "validation": 500, "held-out": 500}
 CHUNK: Final = 4_096
 KINDS: Final = ("disc", "ring", "square", "frame", "cross", "stripes")
