@@ -114,7 +114,8 @@ def _network(make: Any, path: Path, expected: str) -> nn.Module:
         safe = io.BytesIO()
         torch.save(weights, safe)
         safe.seek(0)
-        network: nn.Module = make("inception-v3-compat", [str(FEATURES), "logits_unbiased"], safe)
+        with torch.random.fork_rng(devices=[]):  # of the weights that it has before it reads any
+            network: nn.Module = make("inception-v3-compat", [str(FEATURES), "logits_unbiased"], safe)
     except Exception as error:  # of unpickling, and of weights that are of another network
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path} holds no weights of Inception ({reason}); {_cure(path)}") from error

@@ -12,7 +12,6 @@ import os
 import pickle
 import socket
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -54,6 +53,10 @@ def missing() -> str:
 
 MISSING = missing()
 needs_libraries = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Metric `:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -188,6 +191,7 @@ def test_a_set_is_at_no_distance_from_itself(case: Evidence, extractor: Inceptio
 
 @needs_libraries
 def test_how_says_what_makes_numbers_differ(case: Evidence, extractor: Inception, weights: Path):
+    inception._network.cache_clear()
     before = torch.random.get_rng_state()
     found = KID(extractor)(case)
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -368,7 +372,6 @@ def test_the_evaluation_says_why_there_is_no_number(monkeypatch: pytest.MonkeyPa
     from ganzoo.evaluate import measure
 
     monkeypatch.setenv("GANZOO_INCEPTION", str(tmp_path / "gone.pth"))
-    with warnings.catch_warnings():
-        found = measure(metrics(["fid"]), build("shapes"), evidence().fake)["fid"]
+    found = measure(metrics(["fid"]), build("shapes"), evidence().fake)["fid"]
     assert math.isnan(found.value)
     assert "GANZOO_INCEPTION" in found.how
