@@ -1,13 +1,14 @@
 """Layers for networks of images, for plugin authors: the mathematics of plain layers in fewer operations.
 
-=================  =====================================================  =================================
-layer              stands for                                             computed as
-=================  =====================================================  =================================
-`UpsampleConv2d`   nearest ×2 upsampling, then a 3×3 convolution          4×4 transposed convolution, stride 2
-`ConvPool2d`       a 3×3 convolution, then 2×2 average pooling            4×4 convolution, stride 2
-`NoiseToMap`       a transposed convolution of noise ``(n, d, 1, 1)``     matrix product
-`SpectralNorm`     a layer whose weight is divided by its spectral norm   one power iteration before a turn
-=================  =====================================================  =================================
+==================  =====================================================  ====================================
+layer               stands for                                             computed as
+==================  =====================================================  ====================================
+`UpsampleConv2d`    nearest ×2 upsampling, then a 3×3 convolution          4×4 transposed convolution, stride 2
+`ConvPool2d`        a 3×3 convolution, then 2×2 average pooling            4×4 convolution, stride 2
+`NoiseToMap`        a transposed convolution of noise ``(n, d, 1, 1)``     matrix product
+`SpectralNorm`      a layer whose weight is divided by its spectral norm   one power iteration before a turn
+`ClassBatchNorm2d`  a batch normalisation for each label, of all samples   one normalisation, gains by label
+==================  =====================================================  ====================================
 
 Parameters have the names, shapes and initial values of the plain layer, so that nothing of this is seen in a model's
 file. Two more rewrites need no layer: an average pooling and a 1×1 convolution commute, and so do a nearest upsampling
@@ -25,7 +26,7 @@ from typing import Any, Final, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, linear, normalize
+from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, embedding, linear, normalize
 
 #: Iterations of the power method at construction: the singular values of random weights lie close together.
 START: Final = 30
@@ -123,6 +124,28 @@ class NoiseToMap(nn.Module):
             x = (z.flatten(1) @ self.weight.flatten(1)).unflatten(1, (outputs, height, width))
         x = x.to(self.weight.dtype)
         return x if self.bias is None else x + self.bias[:, None, None]
+
+
+@final
+class ClassBatchNorm2d(nn.Module):
+    """``γ[c] (x − μ)/√(v + ε) + β[c]``: ``x (n, channels, h, w)`` normalised by the statistics of the whole batch,
+    then a gain and a bias of each label's own; ``c (n,)``, int64.
+
+    de Vries et al., "Modulating early visual processing by language" (2017), after Dumoulin, Shlens & Kudlur (2017).
+    The running statistics are those of ``nn.BatchNorm2d``, whatever the labels; ``weight`` and ``bias`` are ``(classes,
+    channels)``, and begin at 1 and 0.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.weight = nn.Parameter(torch.ones(classes, channels))
+        self.bias = nn.Parameter(torch.zeros(classes, channels))
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        x = self.norm(x)
+        weight, bias = (embedding(c, rows)[:, :, None, None].to(x.dtype) for rows in (self.weight, self.bias))
+        return x * weight + bias
 
 
 _APPLY: Final[Mapping[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]]] = {

@@ -375,12 +375,15 @@ def _known_parts(entry: Entry, method: Method, parts: Mapping[str, Mapping[str, 
 
 
 def _network(network: Part, changes: Mapping[str, Any]) -> Part:
-    """What takes a network's place keeps the options that its method leaves to the data: whether it reads labels."""
+    """What takes a network's place keeps what its method says of options that it has too: how it reads labels. Those that
+    the method leaves to the data it must have: whether it reads labels."""
     changes = dict(changes)
     if replacement := changes.pop("", None):
-        left = {name: value for name, value in network.options.items() if value is None}
-        network = Part(network.kind, str(replacement), left)
-        if unknown := set(left) - {option.name for option in network.entry.options}:
+        said = network.options
+        network = Part(network.kind, str(replacement))
+        known = {option.name for option in network.entry.options}
+        network = replace(network, options={name: value for name, value in said.items() if name in known})
+        if unknown := {name for name, value in said.items() if value is None} - known:
             raise IncompatibleError(
                 f"the method needs a {network.kind} with the option {min(unknown)}, and {network.name} has none"
             )

@@ -89,6 +89,13 @@ CLASSES: Final = Option(
     fit="classes",
     help="labels that the network reads; 0: it ignores them; none: as many as the data have",
 )
+HEAD: Final = Option(
+    "head",
+    str,
+    "score",
+    choices=("score", "projection", "classify"),
+    help="how labels are read: beside the sample; as ⟨e(y), φ(x)⟩ in the score; not, but told by class logits",
+)
 K: Final = Option("k", int, 1, low=1, high=1_000, help="steps of the discriminator for one of the generator")
 SCHEDULE: Final = Option("schedule", "schedule", None, optional=True, help="of both players' learning rates")
 DISCRIMINATOR: Final = Option("discriminator", str, "discriminator", help="which player")
@@ -181,7 +188,11 @@ def ganzoo_discriminators() -> list[Entry]:
     deeper = Option("depth", int, 3, low=1, high=64, help="hidden layers")
     return [
         Entry(
-            "mlp", f"{here}:MLPDiscriminator", "a multilayer perceptron", (SHAPE, HIDDEN, DEPTH, CLASSES), GOODFELLOW
+            "mlp",
+            f"{here}:MLPDiscriminator",
+            "a multilayer perceptron",
+            (SHAPE, HIDDEN, DEPTH, CLASSES, HEAD),
+            GOODFELLOW,
         ),
         Entry(
             "fourier-mlp",

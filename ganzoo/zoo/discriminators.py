@@ -12,21 +12,30 @@ from torch.nn.functional import linear
 
 from ganzoo.discriminator import Discriminator, Verdict
 from ganzoo.errors import IncompatibleError
-from ganzoo.zoo.generators import condition, perceptron
+from ganzoo.heads import SCORE, Head, condition
+from ganzoo.zoo.generators import perceptron
 
 
 @final
 class MLPDiscriminator(Discriminator):
     """A multilayer perceptron on flattened samples, one score each; with ``classes`` it reads the label, else ignores
-    it."""
+    it.
 
-    def __init__(self, shape: tuple[int, ...], hidden: int = 128, depth: int = 2, classes: int = 0) -> None:
+    It reads it beside the sample, or with another ``head`` than ``score`` as `ganzoo.heads.Head` says.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], hidden: int = 128, depth: int = 2, classes: int = 0, head: str = SCORE
+    ) -> None:
         super().__init__()
-        self.classes = classes
-        self.body = perceptron(math.prod(shape) + classes, hidden, depth, 1, nn.LeakyReLU(0.2))
+        self.classes = classes if head == SCORE else 0
+        body = perceptron(math.prod(shape) + self.classes, hidden, depth, 1, nn.LeakyReLU(0.2))
+        self.body = body if head == SCORE else body[:-1]
+        self.head = None if head == SCORE else Head(hidden, classes, head)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Verdict:
-        return Verdict(self.body(condition(x.flatten(1), c, self.classes)).squeeze(1))
+        x = self.body(condition(x.flatten(1), c, self.classes))
+        return Verdict(x.squeeze(1)) if self.head is None else self.head(x, c)
 
 
 @final

@@ -14,6 +14,7 @@ from torch.nn.functional import one_hot
 from ganzoo.dataset import Batch
 from ganzoo.errors import IncompatibleError
 from ganzoo.generator import Generator, TractableGenerator
+from ganzoo.heads import condition
 
 
 def perceptron(inputs: int, hidden: int, depth: int, outputs: int, activation: nn.Module) -> nn.Sequential:
@@ -21,15 +22,6 @@ def perceptron(inputs: int, hidden: int, depth: int, outputs: int, activation: n
     widths = [inputs, *[hidden] * depth]
     layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), activation)]
     return nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
-
-
-def condition(x: Tensor, c: Tensor | None, classes: int) -> Tensor:
-    """``x (n, d)`` with the label's one-hot code beside it, where the network reads labels at all."""
-    if not classes:
-        return x
-    if c is None:
-        raise IncompatibleError(f"this network reads a label of {classes} classes, and the dataset has none")
-    return torch.cat([x, one_hot(c, classes).to(x.dtype)], 1)
 
 
 @final

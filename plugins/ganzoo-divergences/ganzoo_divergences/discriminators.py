@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ganzoo.discriminator import Discriminator, Verdict
 from ganzoo.errors import IncompatibleError
+from ganzoo.heads import condition
 from ganzoo.layers import SpectralNorm, iterate_all
-from ganzoo.zoo.generators import condition, perceptron
+from ganzoo.zoo.generators import perceptron
 
 SLOPE: Final = 0.2  # of the leaky units, as in the core's perceptron
 

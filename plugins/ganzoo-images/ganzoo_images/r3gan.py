@@ -30,10 +30,10 @@ from typing import Final, NamedTuple, TypeVar, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from ganzoo import Batch, Discriminator, Generator, Verdict
 from ganzoo.errors import IncompatibleError
+from ganzoo.heads import code
 from ganzoo_images.maps import Residual, halvings
 from ganzoo_images.resample import Smooth, SmoothUp
 
@@ -91,13 +91,6 @@ def normal(layer: M, gain: float = 1.0) -> M:
     if isinstance(bias, Tensor):
         nn.init.zeros_(bias)
     return layer
-
-
-def code(c: Tensor | None, classes: int, like: Tensor) -> Tensor:
-    """The one-hot code ``(n, classes)`` of a label, in the precision of ``like``."""
-    if c is None:
-        raise IncompatibleError(f"this network reads a label of {classes} classes, and the dataset has none")
-    return one_hot(c, classes).to(like.dtype)
 
 
 def drawn(

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear
 
 from ganzoo import Batch, Discriminator, Generator, Verdict
+from ganzoo.heads import code
 from ganzoo_images.maps import halvings
-from ganzoo_images.r3gan import code, drawn
+from ganzoo_images.r3gan import drawn
 from ganzoo_images.resample import Smooth, SmoothUp
 
 #: Channels that no map has more of.
