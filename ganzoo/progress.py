@@ -172,7 +172,7 @@ def print_scores(recipe: Recipe, results: list[Result]) -> None:
     for name in measured[0]:
         cells = [_cell(interval([each[name][which] for each in measured])) for which in ("last", "best")]
         table.add_row(name, *cells, measured[0][name]["how"])
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def _cell(summary: Mapping[str, Any]) -> str:

@@ -254,7 +254,7 @@ def _print_scores(
         value, real = (number(finite(found[each].value)) if each in found else "—" for found in (scores, floor))
         how = scores[each].how if each in scores else "does not apply to this model and its data"
         table.add_row(*map(plain, (each, value, real, f"{metric.unit}, {metric.better} is better", how)))
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)
 
 
 def _print_claims(checked: Checked) -> None:

@@ -23,6 +23,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, final
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import filelock
@@ -154,7 +155,8 @@ def _fetch(url: str, path: Path, expected: str) -> None:
         except (OSError, HTTPException) as error:
             full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
             cure = "make room, or have GANZOO_CACHE name another folder" if full else _elsewhere(path)
-            raise DataError(f"{url} cannot be fetched into {path}: {error or type(error).__name__}; {cure}") from error
+            reason = error if isinstance(error, HTTPError) else getattr(error, "reason", error)
+            raise DataError(f"{url} cannot be fetched into {path}: {reason}; {cure}") from error
 
 
 def _elsewhere(path: Path) -> str:
