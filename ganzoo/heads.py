@@ -26,15 +26,20 @@ CLASSIFY: Final = "classify"
 HEADS: Final = (SCORE, PROJECTION, CLASSIFY)
 
 
-def code(c: Tensor | None, classes: int, like: Tensor) -> Tensor:
-    """The one-hot code ``(n, classes)`` of labels ``(n,)``, in the precision of ``like``.
+def read(c: Tensor | None, classes: int) -> Tensor:
+    """Labels ``(n,)`` that have to be there.
 
     Raises:
-        IncompatibleError: there are no labels.
+        IncompatibleError: they are not.
     """
     if c is None:
         raise IncompatibleError(f"this network reads a label of {classes} classes, and the dataset has none")
-    return one_hot(c, classes).to(like.dtype)
+    return c
+
+
+def code(c: Tensor | None, classes: int, like: Tensor) -> Tensor:
+    """The one-hot code ``(n, classes)`` of labels ``(n,)``, in the precision of ``like``; raises as `read` does."""
+    return one_hot(read(c, classes), classes).to(like.dtype)
 
 
 def condition(x: Tensor, c: Tensor | None, classes: int) -> Tensor:

@@ -375,8 +375,8 @@ def _known_parts(entry: Entry, method: Method, parts: Mapping[str, Mapping[str, 
 
 
 def _network(network: Part, changes: Mapping[str, Any]) -> Part:
-    """What takes a network's place keeps what its method says of options that it has too: how it reads labels. Those that
-    the method leaves to the data it must have: whether it reads labels."""
+    """What takes a network's place keeps what its method says of options that it has too: how it reads labels. It must
+    have those that the method leaves to the data: whether it reads labels."""
     changes = dict(changes)
     if replacement := changes.pop("", None):
         said = network.options

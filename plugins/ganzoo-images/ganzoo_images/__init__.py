@@ -148,6 +148,13 @@ CLASSES: Final = Option(
     fit="classes",
     help="labels that the network reads; 0: it ignores them; none: as many as the data have",
 )
+HEAD: Final = Option(
+    "head",
+    str,
+    "score",
+    choices=("score", "projection", "classify"),
+    help="how labels are read: as maps beside the image; as ⟨e(y), φ(x)⟩ in the score; not, but told by class logits",
+)
 #: What a differentiable augmentation is made of.
 POLICY: Final = ("color", "translation", "cutout")
 AUGMENT: Final = Option(
@@ -221,8 +228,9 @@ def ganzoo_datasets() -> list[Entry]:
 
 @hookimpl
 def ganzoo_generators() -> list[Entry]:
-    here, options = "ganzoo_images.generators", (SHAPE, NOISE, LAW, WIDTH, DEPTH)
-    residual = (SHAPE, replace(NOISE, default=128), replace(LAW, default="normal"), CHANNELS, DEPTH)
+    norm = Option("class_norm", bool, False, help="labels choose gains and biases of normalisations; else a code beside z")
+    here, options = "ganzoo_images.generators", (SHAPE, NOISE, LAW, WIDTH, DEPTH, CLASSES, norm)
+    residual = (SHAPE, replace(NOISE, default=128), replace(LAW, default="normal"), CHANNELS, DEPTH, CLASSES)
     return [
         Entry("dcgan", f"{here}:dcgan", "transposed convolutions and batch normalisation", options, RADFORD),
         Entry(
@@ -260,10 +268,12 @@ def ganzoo_generators() -> list[Entry]:
 def ganzoo_discriminators() -> list[Entry]:
     here = "ganzoo_images.discriminators"
     norm = Option("batch_norm", bool, True, help="as published; penalties on input gradients need false")
-    residual = (SHAPE, replace(CHANNELS, default=128), DEPTH)
+    labels = (CLASSES, HEAD)
+    normed = "strided convolutions of spectral norm 1"
+    residual = (SHAPE, replace(CHANNELS, default=128), DEPTH, *labels)
     return [
-        Entry("dcgan", f"{here}:dcgan", "strided convolutions", (SHAPE, WIDTH, norm, DEPTH), RADFORD),
-        Entry("sn-dcgan", f"{here}:sn_dcgan", "strided convolutions of spectral norm 1", (SHAPE, WIDTH, DEPTH), MIYATO),
+        Entry("dcgan", f"{here}:dcgan", "strided convolutions", (SHAPE, WIDTH, norm, DEPTH, *labels), RADFORD),
+        Entry("sn-dcgan", f"{here}:sn_dcgan", normed, (SHAPE, WIDTH, DEPTH, *labels), MIYATO),
         Entry("sngan-resnet", f"{here}:sngan_resnet", "residual blocks of spectral norm 1", residual, MIYATO),
         Entry(
             "r3gan",

@@ -8,6 +8,7 @@ from typing import Final, TypeVar, final
 from torch import Tensor, nn
 
 from ganzoo.errors import IncompatibleError
+from ganzoo.layers import ClassBatchNorm2d
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -45,14 +46,38 @@ def halvings(shape: Sequence[int], depth: int | None, least: int) -> tuple[int, 
 
 @final
 class Residual(nn.Module):
-    """``body(x) + shortcut(x)``."""
+    """``body(x) + shortcut(x)``, or ``body(x, c) + shortcut(x)`` where the body is `Labelled`."""
 
     def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
         super().__init__()
         self.body, self.shortcut = body, shortcut
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x) + self.shortcut(x)
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        return (self.body(x) if c is None else self.body(x, c)) + self.shortcut(x)
+
+
+@final
+class Labelled(nn.Module):
+    """A sequence of layers of which batch normalisations by label, and residual blocks of such sequences, get ``c``."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, c) if isinstance(layer, (ClassBatchNorm2d, Residual)) else layer(x)
+        return x
+
+
+def in_sequence(layers: Sequence[nn.Module], labelled: bool) -> nn.Module:
+    """`Labelled`, or a plain sequence."""
+    return Labelled(*layers) if labelled else nn.Sequential(*layers)
+
+
+def batch_norm(channels: int, classes: int) -> nn.Module:
+    """With a gain and a bias for each label, where there are classes."""
+    return ClassBatchNorm2d(channels, classes) if classes else nn.BatchNorm2d(channels)
 
 
 def small(network: M) -> M:
@@ -62,7 +87,7 @@ def small(network: M) -> M:
             if name == "bias":
                 nn.init.zeros_(parameter)
             else:
-                nn.init.normal_(parameter, float(isinstance(module, nn.BatchNorm2d)), 0.02)
+                nn.init.normal_(parameter, float(isinstance(module, (nn.BatchNorm2d, ClassBatchNorm2d))), 0.02)
     return network
 
 
