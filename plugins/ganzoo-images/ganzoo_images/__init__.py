@@ -228,7 +228,7 @@ def ganzoo_datasets() -> list[Entry]:
 
 @hookimpl
 def ganzoo_generators() -> list[Entry]:
-    norm = Option("class_norm", bool, False, help="labels choose gains and biases of normalisations; else a code beside z")
+    norm = Option("class_norm", bool, False, help="labels choose gains and biases of maps; else a code beside z")
     here, options = "ganzoo_images.generators", (SHAPE, NOISE, LAW, WIDTH, DEPTH, CLASSES, norm)
     residual = (SHAPE, replace(NOISE, default=128), replace(LAW, default="normal"), CHANNELS, DEPTH, CLASSES)
     return [
