@@ -4,6 +4,6 @@ import os
 
 import torch
 
-os.environ["GANZOO_LOAD_PLUGINS"] = "ganzoo-images,ganzoo-divergences"
+os.environ["GANZOO_LOAD_PLUGINS"] = "ganzoo-images,ganzoo-divergences,ganzoo-flows"
 os.environ.setdefault("GANZOO_INCEPTION", "/not/to/be/fetched.pth")
 torch.set_num_threads(1)
