@@ -382,7 +382,7 @@ def test_the_evaluation_says_why_there_is_no_number(monkeypatch: pytest.MonkeyPa
 WITHOUT = """
 import sys
 from ganzoo.cli import main
-sys.modules["torch_fidelity"] = None
+sys.modules["torchmetrics"] = None
 for sys.argv[1:] in (
     ["train", "dcgan.shapes", "--steps", "1", "--out", "run", *sys.argv[1:], "--metric", "fid"],
     ["evaluate", "run/seed-0/model", "--metric", "fid"],
