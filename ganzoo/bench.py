@@ -31,6 +31,7 @@ from ganzoo.executor import Executor, Job, Result
 from ganzoo.files import copy_file, finite, write_json
 from ganzoo.folder import DEFINITION, definition_in, difference, locked
 from ganzoo.origin import CONFIG, CRITIC, METRICS, SAMPLES, WEIGHTS
+from ganzoo.part import Part, to_json
 from ganzoo.plugins import registry
 from ganzoo.provenance import environment
 from ganzoo.recipe import Recipe, canonical_name, combined, create_recipe, recipe_names
@@ -212,10 +213,11 @@ def leaderboard(
 ) -> dict[str, Any]:
     """The whole comparison as JSON: every number with its values by seed, its interval, and how it was come by."""
     of_recipe = [(recipe, [(j, results[j]) for j in results if j.recipe is recipe]) for recipe in todo.recipes]
-    entries = [_entry(recipe, folder, runs) for recipe, runs in of_recipe if runs]
-    controls = {job.recipe.dataset.name: [] for job in results}
+    named = _data_names(todo.recipes)
+    entries = [_entry(recipe, named[recipe.name], folder, runs) for recipe, runs in of_recipe if runs]
+    controls = {named[job.recipe.name]: [] for job in results}
     for job, result in results.items():
-        controls[job.recipe.dataset.name] += [result["control"]] if "control" in result else []
+        controls[named[job.recipe.name]] += [result["control"]] if "control" in result else []
     used = {name for entry in entries for name in entry["metrics"]}
     ended = [str(result["when"]) for result in results.values() if result.get("when")]
     peaks = [result["peak_memory_mib"] for result in results.values() if "peak_memory_mib" in result]
@@ -230,13 +232,29 @@ def leaderboard(
         "peak_memory_mib": max(peaks, default=None),
         "metrics": {name: describe(name) for name in in_order(used)},
         "floors": {
-            part.name: _floor(part.build(), used) for part in {r.dataset.name: r.dataset for r in todo.recipes}.values()
+            name: _floor(part.build(), used) for name, part in {named[r.name]: r.dataset for r in todo.recipes}.items()
         },
         "divergences": _divergences(list(results.values())),
         "controls": {dataset: _readings(found) for dataset, found in controls.items()},
         "entries": entries,
     }
     return finite(board)
+
+
+def _data_names(recipes: Sequence[Recipe]) -> dict[str, str]:
+    """What the dataset of each recipe is called: by its name, and where there is another of this name by its options
+    too, as far as they are no defaults."""
+    said = {recipe.name: json.dumps(recipe.dataset.json(), sort_keys=True) for recipe in recipes}
+    names = {said[recipe.name]: recipe.dataset.name for recipe in recipes}
+    shared = {name for name in names.values() if list(names.values()).count(name) > 1}
+    return {r.name: _with_options(r.dataset) if r.dataset.name in shared else r.dataset.name for r in recipes}
+
+
+def _with_options(part: Part) -> str:
+    usual = part.entry.parse({}, complete=True)
+    said = {name: (to_json(value), to_json(usual[name])) for name, value in part.options.items()}
+    own = [f"{name}={value}" for name, (value, default) in said.items() if value != default]
+    return f"{part.name}({', '.join(own)})" if own else part.name
 
 
 def _environment(of_runs: list[dict[str, Any]], device: str) -> dict[str, Any]:
@@ -288,7 +306,7 @@ def _floor(dataset: Dataset, names: Collection[str]) -> dict[str, Any]:
     return {name: {"value": score.value, "how": score.how} for name, score in floor.items()}
 
 
-def _entry(recipe: Recipe, folder: Path, runs: list[tuple[Job, Result]]) -> dict[str, Any]:
+def _entry(recipe: Recipe, dataset: str, folder: Path, runs: list[tuple[Job, Result]]) -> dict[str, Any]:
     keep = ("seed", "status", "step", "diverged_at", "best_step", "seconds", "steps_per_second", "error", "when")
     keep += ("engine", "together")
     paper = recipe.paper
@@ -297,7 +315,7 @@ def _entry(recipe: Recipe, folder: Path, runs: list[tuple[Job, Result]]) -> dict
     return {
         "recipe": recipe.name,
         "method": recipe.method,
-        "dataset": recipe.dataset.name,
+        "dataset": dataset,
         "digest": recipe.digest,
         "definition": recipe.record(),
         "overrides": dict(recipe.overridden),

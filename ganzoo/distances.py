@@ -414,8 +414,10 @@ def _mean_by_products(x: Tensor, y: Tensor) -> float:
             block = slice(start, start + rows)
             size = of_x[block, None] + of_y
             squares = _matmul(x[block], y.T).mul_(-2).add_(size)
-            small = (squares < SMALL * size).nonzero()
-            squares[small[:, 0], small[:, 1]] = (x[block][small[:, 0]] - y[small[:, 1]]).square().sum(1)
+            # Of samples that are all alike, which a collapsed generator gives, that is every pair: never all at once.
+            for small in (squares < SMALL * size).nonzero().split(max(1, CELLS // x.shape[1])):
+                i, j = small.unbind(1)
+                squares[i, j] = (x[block][i] - y[j]).square().sum(1)
             total += float(squares.sqrt_().sum())
     return total / (len(x) * len(y))
 

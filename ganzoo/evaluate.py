@@ -10,7 +10,8 @@ from typing import Final, final
 import torch
 from torch import Tensor
 
-from ganzoo.dataset import Batch, Dataset, PartName, TractableDataset
+from ganzoo.dataset import Batch, Dataset, TractableDataset
+from ganzoo.errors import OptionError, UsageError
 from ganzoo.generator import Generator, TractableGenerator
 from ganzoo.metric import Evidence, Metric, Score
 from ganzoo.plugins import registry
@@ -22,6 +23,8 @@ CHUNK: Final = 10_000
 IMAGES: Final = 256
 #: What chooses the best snapshot of a run, on the validation part: it needs no density, no labels and no likelihood.
 SELECTION: Final = "energy-distance"
+#: How it begins what a metric without a value says of itself.
+FAILED: Final = "failed: "
 #: The kind of what gives metrics their features.
 EXTRACTOR: Final = "extractor"
 
@@ -63,13 +66,13 @@ def evaluate(
     what it can say is the density under a label, not ``p_G``.
     """
     seed, scores = derive(seed, "evaluation"), dict[str, Score]()
-    chosen = metrics() if chosen is None else chosen
+    chosen, real = metrics() if chosen is None else chosen, dataset.part("held-out")
     for n, alike in _by_size(chosen, dataset).items():
         fake = sample(generator, n, seed, labels(dataset, n, seed))
         density = None
         if isinstance(generator, TractableGenerator) and fake.label is None:
             density = partial(log_prob, generator)
-        scores |= measure(alike, dataset, fake, density)
+        scores |= measure(alike, dataset, fake, real, density)
     return {name: scores[name] for name in chosen if name in scores}
 
 
@@ -79,12 +82,13 @@ def floor(dataset: Dataset, chosen: Mapping[str, Metric] | None = None) -> dict[
     It is judged by its samples, as a generator without a density is; metrics of a likelihood get the true density.
     """
     scores: dict[str, Score] = {}
+    real = dataset.part("held-out")
     for n, alike in _by_size(metrics() if chosen is None else chosen, dataset).items():
-        real = dataset.part("validation").take(slice(n))
-        scores |= measure(alike, dataset, real)
+        fake = dataset.some("validation", n)
+        scores |= measure(alike, dataset, fake, real)
         if isinstance(dataset, TractableDataset):
             likelihood = {name: metric for name, metric in alike.items() if name not in scores}
-            scores |= measure(likelihood, dataset, real, dataset.log_prob)
+            scores |= measure(likelihood, dataset, fake, real, dataset.log_prob)
     return scores
 
 
@@ -109,18 +113,18 @@ def measure(
     chosen: Mapping[str, Metric],
     dataset: Dataset,
     fake: Batch,
+    real: Batch,
     density: Callable[[Tensor], Tensor] | None = None,
-    part: PartName = "held-out",
 ) -> dict[str, Score]:
     """Scores by metric, of those that apply. One that fails has no value and says why; the others do not suffer."""
-    evidence = Evidence(dataset, fake, dataset.part(part), density, seed=derive(0, "metric"))
+    evidence = Evidence(dataset, fake, real, density, seed=derive(0, "metric"))
     scores: dict[str, Score] = {}
     for name, metric in chosen.items():
         try:
             if metric.applies(evidence):
                 scores[name] = metric(evidence)
         except Exception as error:
-            scores[name] = Score(math.nan, f"failed: {type(error).__name__}: {error}")
+            scores[name] = Score(math.nan, f"{FAILED}{type(error).__name__}: {error}")
     return scores
 
 
@@ -145,7 +149,7 @@ def metrics(names: Iterable[str] | None = None) -> dict[str, Metric]:
     with their default options but for those that are measured on request.
 
     Raises:
-        UnknownNameError: there is no metric of a name that was given.
+        UsageError: there is no metric, or no extractor, of a name that was given.
     """
     found: dict[str, Metric] = {}
     for name in metric_names() if names is None else names:
@@ -153,6 +157,8 @@ def metrics(names: Iterable[str] | None = None) -> dict[str, Metric]:
         try:
             metric = entry.create(options)
         except Exception as error:
+            if names is not None and isinstance(error, UsageError):
+                raise
             metric = _Broken(error)
         if names is not None or not metric.on_request:
             found[_name(entry, options)] = metric
@@ -172,7 +178,10 @@ def summary(name: str) -> str:
 def _entry(name: str) -> tuple[Entry, dict[str, str]]:
     name, colon, extractor = name.partition(":")
     entry = registry().find("metric", name)
-    return entry, {option.name: extractor for option in entry.options if colon and option.type == EXTRACTOR}
+    options = {option.name: extractor for option in entry.options if colon and option.type == EXTRACTOR}
+    if colon and not options:
+        raise OptionError(f"the metric {name} takes no extractor, such as {extractor!r}: say {name}")
+    return entry, options
 
 
 def _name(entry: Entry, options: Mapping[str, str]) -> str:
@@ -186,4 +195,4 @@ def validation(generator: Generator, dataset: Dataset, seed: int) -> float:
     seed, chosen = derive(seed, "validation"), metrics([SELECTION])
     ((n, _),) = _by_size(chosen, dataset).items()
     fake = sample(generator, n, seed, labels(dataset, n, seed))
-    return measure(chosen, dataset, fake, part="validation")[SELECTION].value
+    return measure(chosen, dataset, fake, dataset.some("validation", n))[SELECTION].value

@@ -26,9 +26,10 @@ import torch
 from ganzoo import meter, model, pictures, sides
 from ganzoo.engine import AUTO, widths
 from ganzoo.errors import ExportError, GanzooError
-from ganzoo.evaluate import evaluate, metrics
+from ganzoo.evaluate import FAILED, evaluate, metrics
 from ganzoo.files import finite, write_json
 from ganzoo.game import DISCRIMINATOR
+from ganzoo.metric import Metric
 from ganzoo.plugins import host
 from ganzoo.provenance import environment
 from ganzoo.recipe import Recipe
@@ -59,19 +60,28 @@ class Job:
         return f"{self.recipe.name} seed {self.seed}"
 
     def result(self) -> Result | None:
+        """What was found if this very run has ended before, and all that is asked for now was asked for then."""
+        found = self.before()
+        return None if found is None or self._lacks(found) else found
+
+    def before(self) -> Result | None:
         """What was found if this very run has ended before."""
         try:
             found = json.loads((self.folder / RESULT).read_bytes())
         except (OSError, ValueError):
             return None
         mine = isinstance(found, dict) and (found.get("digest"), found.get("seed")) == (self.recipe.digest, self.seed)
-        return found if mine and not self._lacks(found) else None
+        return found if mine else None
 
     def _lacks(self, found: Result) -> bool:
-        """Whether it ended before anyone asked for what is asked for now."""
         asked = {"divergences": self.measure, "control": self.control}
         lacks = any(asks and name not in found for name, asks in asked.items())
-        return found.get("status") == "finished" and (lacks or any(n not in found["metrics"] for n in self.metrics))
+        return found.get("status") == "finished" and (lacks or any(self.open(name, found) for name in self.metrics))
+
+    def open(self, name: str, found: Result) -> bool:
+        """Whether a metric was not asked for by then, or failed."""
+        score = found["metrics"].get(name, {})
+        return name not in found.get("asked", found["metrics"]) or str(score.get("how", "")).startswith(FAILED)
 
 
 def carry_out(
@@ -117,6 +127,12 @@ def carry_out(
 
 
 def _result(job: Job, run: Run, outcome: Outcome) -> Result:
+    """What the run came to; of one that had ended before, what is new is added to what was found then."""
+    before = job.before()
+    if before is not None and outcome.status == "finished" and _same(before, outcome):
+        _add_measured(before, job, run)
+        write_json(job.folder / RESULT, before)
+        return before
     result: Result = {
         "recipe": job.recipe.name,
         "digest": job.recipe.digest,
@@ -131,12 +147,26 @@ def _result(job: Job, run: Run, outcome: Outcome) -> Result:
     if outcome.status == "interrupted":
         return result
     if outcome.status == "finished":
-        result["metrics"] = _measured(run, job.seed, job.metrics)
-        result |= _divergences(job, run)
-        export(job, run, result)
+        _add_measured(result, job, run)
     result["peak_memory_mib"] = _peak_memory()
     write_json(job.folder / RESULT, result)
     return result
+
+
+def _same(before: Result, outcome: Outcome) -> bool:
+    """Whether it was not trained again since."""
+    now = finite(asdict(outcome))
+    return all(before.get(key) == now[key] for key in ("status", "step", "best_step", "best_validation"))
+
+
+def _add_measured(result: Result, job: Job, run: Run) -> None:
+    """Measure what was not measured yet, and export the model with all numbers."""
+    wanted = metrics() | metrics(job.metrics)
+    todo = {n: m for n, m in wanted.items() if job.open(n, result)}
+    result["metrics"] = {**result["metrics"], **_measured(run, job.seed, todo)}
+    result["asked"] = [*dict.fromkeys([*result.get("asked", result["metrics"]), *todo])]
+    result |= _divergences(job, run)
+    export(job, run, result)
 
 
 def _peak_memory() -> float | None:
@@ -149,8 +179,7 @@ def _peak_memory() -> float | None:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def _measured(run: Run, seed: int, names: Sequence[str]) -> dict[str, Any]:
-    chosen = metrics() | metrics(names)
+def _measured(run: Run, seed: int, chosen: Mapping[str, Metric]) -> dict[str, Any]:
     last = evaluate(run.generator("last"), run.dataset, seed, chosen)
     best = last if run.best_step == run.step else evaluate(run.generator("best"), run.dataset, seed, chosen)
     for name, score in last.items():
@@ -166,8 +195,10 @@ def _measured(run: Run, seed: int, names: Sequence[str]) -> dict[str, Any]:
 
 def _divergences(job: Job, run: Run) -> Result:
     """What fresh critics say of the last step's generator, and of the data's two halves."""
-    real, device = sides.of_dataset(run.dataset), run.device
     found: Result = {}
+    if not (job.measure or job.control):
+        return found
+    real, device = sides.of_dataset(run.dataset), run.device
     if job.measure:
         fake = sides.of_generator(run.generator("last"), run.dataset).draw(job.seed).to(device)
         found["divergences"] = finite(meter.matrix(real.draw(job.seed).to(device), fake, job.seed))

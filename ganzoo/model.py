@@ -194,10 +194,15 @@ class Model:
         return labels
 
     def _numbered(self, label: str) -> int:
-        """A label by its name; where labels have none, or none of this one, by its number."""
+        """A label by its name, exactly or but for case and dashes; where there is none of this name, by its number."""
         names = [normalise(name) for name in self.data.labels]
-        if normalise(label) in names:
+        if label in self.data.labels:
+            return self.data.labels.index(label)
+        if (found := names.count(normalise(label))) == 1:
             return names.index(normalise(label))
+        if found:
+            alike = " and ".join(name for name in self.data.labels if normalise(name) == normalise(label))
+            raise OptionError(f"{self.name}: label {label!r} may be {alike}; write it exactly")
         try:
             return int(label)
         except ValueError:

@@ -149,9 +149,9 @@ def _features(dataset: Dataset, seed: int) -> Features:
 
 def _key(dataset: Dataset, seed: int) -> str:
     """Names what a classifier depends on: the recipe, and what the train part is."""
-    said = dataset.described().json()
     label = dataset.stored("train").label
     assert label is not None
+    said = dataset.described().json()  # of data that were read: before, less may be known
     content = hashlib.sha256(dataset.some("train", TESTED).x.numpy().tobytes())
     content.update(label.numpy().tobytes())
     recipe = {"version": VERSION, "seed": seed, "data": said, "content": content.hexdigest()}

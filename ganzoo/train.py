@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, final
 
@@ -168,6 +169,11 @@ class Run:
         """Become one of the runs of an engine, where the checkpoint says or at the beginning."""
         self.engine, self._index = engine, engine.seeds.index(self.seed)
         if found is not None:
+            if found.meta.get("data") not in (None, self._data):
+                raise OptionError(
+                    f"{self.folder} was trained on other data than {self.recipe.dataset.name} gives now: bring those "
+                    "back, or choose another folder with --out"
+                )
             self._restore(found)
         self._truncate_log()
 
@@ -182,6 +188,7 @@ class Run:
             "recipe": self.recipe.digest,
             "seed": self.seed,
             "device": self.device.type,
+            "data": self._data,
             "engine": self.engine.name,
             "best_step": self.best_step,
             "best_validation": self.best_validation,
@@ -207,6 +214,12 @@ class Run:
         kind, position, has_gauss, gauss = meta["numpy"]
         np.random.set_state((kind, tensors["rng.numpy"].numpy().astype(np.uint32), position, has_gauss, gauss))
         random.setstate((meta["python"][0], tuple(tensors["rng.python"].tolist()), meta["python"][1]))
+
+    @cached_property
+    def _data(self) -> str | None:
+        """The hash of the samples, where they can change under their name."""
+        self.dataset.stored("train")  # what is not read yet may not be known
+        return self.dataset.provenance.get("sha256")
 
     # The folder -------------------------------------------------------------------------------------------------------
 

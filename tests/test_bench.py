@@ -8,18 +8,18 @@ import re
 import signal
 import statistics
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from processes import Ended, Forked, Fresh, Process, distribution, environment, forked, local
 from scipy import stats
 
 import ganzoo
-from ganzoo import bench
+from ganzoo import Entry, Metric, Option, Score, bench
 from ganzoo.errors import OptionError, UnknownNameError
-from ganzoo.executor import Job
+from ganzoo.executor import Job, carry_out
 from ganzoo.recipe import create_recipe
 
 TINY = {"steps": 20, "evaluations": 2}
@@ -471,3 +471,63 @@ def test_a_divergence_that_fails_costs_only_itself(tmp_path, adopt):
     found = meter.matrix(*both, seed=0)
     assert "error" in found["broken"]
     assert found["js"]["value"] > 0
+
+
+@dataclass(frozen=True)
+class Counted(Metric):
+    """Writes down each call; `late` fails where a file is missing, `never` applies to nothing."""
+
+    name: str
+    unit: ClassVar[str] = "calls"
+    on_request: ClassVar[bool] = True
+
+    def applies(self, evidence):
+        return self.name != "never"
+
+    def __call__(self, evidence):
+        if self.name == "late" and not Path(os.environ["COUNTED"], "there").exists():
+            raise RuntimeError("not at hand")
+        return Score(1.0, "counted")
+
+
+@pytest.fixture
+def counted(tmp_path, adopt, monkeypatch):
+    """Metrics on request: `one`, `two`, `late` and `never`."""
+    monkeypatch.setenv("COUNTED", str(tmp_path))
+    for name in ("one", "two", "late", "never"):
+        option = Option("name", str, name)
+        adopt("metric", Entry(name, f"{__name__}:Counted", "a metric on request", (option,)))
+
+
+def test_what_is_asked_for_later_is_added_to_what_was_found(tmp_path, counted):
+    plan = tiny("js-gan.mixture-1d", seeds=1)
+
+    def ask(*names: str) -> dict[str, Any]:
+        ((_, result),) = carry_out(bench.jobs(replace(plan, metrics=names), tmp_path / "bench", "cpu"))
+        return result
+
+    first = ask()
+    ask("one")
+    then = ask("two", "late", "never")
+    kept = ("environment", "when", "peak_memory_mib", "seconds")
+    assert {key: then[key] for key in kept} == {key: first[key] for key in kept}
+    assert set(then["metrics"]) == {*first["metrics"], "one", "two", "late"}
+    assert then["metrics"]["late"]["how"] == "failed: RuntimeError: not at hand"
+    (tmp_path / "there").touch()
+    again = ask("one", "late", "never")["metrics"]
+    assert (again["late"]["last"], again["two"]["last"]) == (1.0, 1.0)
+    assert {"one", "two", "late"} <= set(
+        ganzoo.load(tmp_path / "bench/runs/js-gan.mixture-1d/seed-0").config["metrics"]
+    )
+    before = files(tmp_path, "bench/runs/*/*/result.json")
+    ask("one", "late", "never")
+    assert files(tmp_path, "bench/runs/*/*/result.json") == before  # nothing is open
+
+
+def test_two_datasets_of_one_name_have_floors_of_their_own(tmp_path):
+    recipes = (create_recipe("mle-gaussian.ring", TINY), create_recipe("js-gan.ring", {**TINY, "dataset.std": 0.2}))
+    plan = replace(tiny("js-gan.ring", seeds=1), recipes=recipes)
+    board = bench.bench(plan, tmp_path, local(), device="cpu", workers=1)
+    assert [entry["dataset"] for entry in board["entries"]] == ["ring", "ring(std=0.2)"]
+    near, far = (board["floors"][name]["nll"]["value"] for name in ("ring", "ring(std=0.2)"))
+    assert far > near + 3

@@ -387,6 +387,15 @@ def test_what_has_no_sliced_distance_is_refused():
 # Mean distances
 
 
+def test_samples_that_are_all_alike_are_taken_in_pieces(monkeypatch):
+    """Differences of all pairs at once would be as many numbers as pairs times dimensions."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 100, generator=rng, dtype=torch.float64).repeat(200, 1)
+    x += 1e-6 * torch.randn(200, 100, generator=rng, dtype=torch.float64)
+    monkeypatch.setattr(distances, "CELLS", 5_000)
+    assert mean_distance(x, x) == pytest.approx(float((x[:, None] - x).norm(dim=2).mean()), rel=1e-9)
+
+
 @pytest.mark.parametrize("d", [1, 2, 8, 9, 64])
 def test_the_mean_distance_is_that_of_all_pairs(d):
     rng = torch.Generator().manual_seed(d)

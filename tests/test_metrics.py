@@ -14,7 +14,7 @@ from torch.distributions import Normal, kl_divergence
 from ganzoo import evaluate
 from ganzoo.dataset import Batch, Dataset, Modes
 from ganzoo.distances import mean_distance, wasserstein_1d
-from ganzoo.errors import UnknownNameError
+from ganzoo.errors import OptionError, UnknownNameError
 from ganzoo.metric import Evidence, Metric, Score
 from ganzoo.registry import Entry
 from ganzoo.zoo.datasets import Digits, Grid, Mixture1D, MixtureDataset, Ring, TwoMoons
@@ -295,6 +295,8 @@ def test_metrics_are_found_by_name(adopt):
     assert list(evaluate.metrics(["slow", "kl"])) == ["slow", "kl"]
     with pytest.raises(UnknownNameError, match="did you mean sliced-wasserstein"):
         evaluate.metrics(["sliced-waserstein"])
+    with pytest.raises(OptionError, match="energy-distance takes no extractor, such as 'nonsense'"):
+        evaluate.metrics(["energy-distance:nonsense"])
 
 
 def test_each_metric_gets_as_many_samples_as_it_asks_for():
