@@ -537,3 +537,18 @@ def test_the_gaussian_comes_near_its_closed_form_on_the_digits(tmp_path):
     with torch.no_grad():
         ours = made.generator().log_prob(made.dataset.part("train").x).double().mean()
     assert 0 <= float(best - ours) < 0.05
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path):
+    """Files can change under their name: what they hold is known by its hash."""
+    recipe = create_recipe("js-gan.ring", {"steps": 4, "evaluations": 1})
+
+    def run(content: str) -> Run:
+        run = Run(recipe, 0, tmp_path, device="cpu", draw=False)
+        run.dataset.provenance = {"sha256": content}
+        return run
+
+    run("a").train()
+    assert run("a").train(resume=True).status == "finished"
+    with pytest.raises(OptionError, match="trained on other data than ring gives now"):
+        run("b").train(resume=True)
