@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -127,6 +128,36 @@ SZEGEDY: Final = Paper(
     2016,
     "Conference on Computer Vision and Pattern Recognition",
     "https://arxiv.org/abs/1512.00567",
+)
+
+GOODFELLOW: Final = Paper(
+    "Generative Adversarial Nets",
+    "Ian Goodfellow and Jean Pouget-Abadie and Mehdi Mirza and Bing Xu and David Warde-Farley and Sherjil Ozair"
+    " and Aaron Courville and Yoshua Bengio",
+    2014,
+    "Advances in Neural Information Processing Systems 27",
+    "https://arxiv.org/abs/1406.2661",
+)
+KYNKAANNIEMI: Final = Paper(
+    "Improved Precision and Recall Metric for Assessing Generative Models",
+    "Tuomas Kynkäänniemi and Tero Karras and Samuli Laine and Jaakko Lehtinen and Timo Aila",
+    2019,
+    "Advances in Neural Information Processing Systems 32",
+    "https://arxiv.org/abs/1904.06991",
+)
+NAEEM: Final = Paper(
+    "Reliable Fidelity and Diversity Metrics for Generative Models",
+    "Muhammad Ferjad Naeem and Seong Joon Oh and Youngjung Uh and Yunjey Choi and Jaejun Yoo",
+    2020,
+    "International Conference on Machine Learning",
+    "https://arxiv.org/abs/2002.09797",
+)
+MEEHAN: Final = Paper(
+    "A Non-Parametric Test to Detect Data-Copying in Generative Models",
+    "Casey Meehan and Kamalika Chaudhuri and Sanjoy Dasgupta",
+    2020,
+    "International Conference on Artificial Intelligence and Statistics",
+    "https://arxiv.org/abs/2004.05675",
 )
 
 SHAPE: Final = Option("shape", int, low=1, high=4096, many=True, fit="shape", help="of one image: channels, side, side")
@@ -346,7 +377,27 @@ def ganzoo_metrics() -> list[Entry]:
         Entry("fid", f"{INCEPTION}:FID", "Fréchet distance of Gaussians fitted to Inception's features", paper=HEUSEL),
         Entry("kid", f"{INCEPTION}:KID", "squared MMD of Inception's features, cubic kernel", paper=BINKOWSKI),
         Entry("is", f"{INCEPTION}:IS", "how sure of how many classes Inception is", paper=SALIMANS),
+        *_of_features(),
+        Entry("parzen", "ganzoo_images.metrics.parzen:Parzen", "log-likelihood in Parzen windows", paper=GOODFELLOW),
     ]
+
+
+def _of_features() -> Iterator[Entry]:
+    features, stacked = "ganzoo_images.metrics.features", "ganzoo_images.metrics.stacked"
+    options = (Option("extractor", "extractor", "reference", help="where features come from"),)
+    for name, target, summary, paper in (
+        ("fd", f"{features}:FrechetDistance", "Fréchet distance of Gaussians fitted to features", HEUSEL),
+        ("precision", f"{features}:Precision", "generated samples that lie among real ones", KYNKAANNIEMI),
+        ("recall", f"{features}:Recall", "real samples that lie among generated ones", KYNKAANNIEMI),
+        ("density", f"{features}:Density", "how densely real samples lie around generated ones", NAEEM),
+        ("coverage", f"{features}:Coverage", "real samples with a generated one near", NAEEM),
+        ("kd", f"{features}:KernelDistance", "squared MMD of standardised features, cubic kernel", BINKOWSKI),
+        ("cs", f"{features}:ClassifierScore", "how sure of how many classes a classifier is", SALIMANS),
+        ("memorisation", "ganzoo_images.metrics.neighbours:Memorisation", "nearness to the train part", MEEHAN),
+        ("stacked-modes", f"{stacked}:StackedModes", "modes of StackedMNIST with a sample", METZ),
+        ("stacked-kl", f"{stacked}:StackedKL", "KL of the modes of StackedMNIST to an even share", METZ),
+    ):
+        yield Entry(name, target, summary, options, paper)
 
 
 @hookimpl

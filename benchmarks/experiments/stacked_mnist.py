@@ -1,0 +1,113 @@
+"""Modes of StackedMNIST with a relativistic game, with the original one, and with packs of samples.
+
+Three random digits are the channels of an image: 1,000 modes. 26,000 samples are counted by a classifier of digits.
+Huang et al. (2024), table 1, have R1 and R2 around the relativistic and around the original game; Lin et al. (2018),
+table 4, packs of two. On a GPU these are R3GAN's networks and DCGAN's with a budget of minutes; on a CPU all are narrow
+DCGANs and the budget is far below the published ones, so that only the ordering can be compared.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from _shared import Check, rows, true
+
+from ganzoo import bench, evaluate
+from ganzoo.executor import LocalProcesses
+from ganzoo.part import Part
+from ganzoo.recipe import create_recipe
+
+FOLDER: Final = Path("bench") / "experiments"
+METRICS: Final = ("stacked-modes:reference", "stacked-kl:reference")
+SOURCE: Final = "R3GAN (2024), table 1; PacGAN (2018), table 4"
+RELATIVISTIC: Final = "relativistic, R1 and R2"
+ORIGINAL: Final = "original, R1 and R2"
+PACKED: Final = "original, packs of 2"
+#: Modes of 1,000, and KL in nats.
+PUBLISHED: Final = {RELATIVISTIC: (1000, 0.0781), ORIGINAL: (693, 0.927), PACKED: (1000, 0.06)}
+
+Overrides = dict[str, Any]
+
+
+def _variants(device: str) -> dict[str, tuple[str, Overrides]]:
+    """A recipe and its overrides by what it is called here."""
+    if device == "cpu":
+        budget: Overrides = {"batch_size": 64, "steps": 4_000, "evaluations": 4}
+        narrow = {"generator": "dcgan", "generator.width": 32, "discriminator": "dcgan", "discriminator.width": 32}
+        regularised = {**budget, **narrow, "discriminator.batch_norm": False, "gamma": 1.0, "optimizer.beta1": 0.0}
+        method = "r3gan"
+    else:
+        budget = {"batch_size": 128, "steps": 30_000, "evaluations": 4}
+        narrow = {"generator": "dcgan", "discriminator": "dcgan"}
+        regularised, method = {**budget, "gamma": 1.0}, "r3gan-resnet"
+    return {
+        RELATIVISTIC: (f"{method}.stacked-mnist", regularised),
+        ORIGINAL: (f"{method}.stacked-mnist", {**regularised, "divergence": "gan"}),
+        PACKED: ("pacgan.stacked-mnist", {**budget, **narrow, "pack": 2, "discriminator.pack": 2}),
+    }
+
+
+def run(seeds: int, jobs: int) -> dict[str, Any]:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    variants = _variants(device)
+    entries: dict[str, dict[str, Any]] = {}
+    metrics = tuple(evaluate.metrics(METRICS))
+    floors: dict[str, Any] = {}
+    for name, (recipe, overrides) in variants.items():
+        todo = bench.Plan(name, (create_recipe(recipe, overrides),), seeds, metrics=metrics)
+        folder = FOLDER / f"stacked-mnist-{device}-{name.replace(', ', '-').replace(' ', '-')}"
+        board = bench.bench(todo, folder, LocalProcesses(jobs), device=device, workers=jobs)
+        (entry,) = board["entries"]
+        floors = board["floors"]["stacked-mnist"]
+        entries[name] = {
+            "recipe": recipe,
+            "overrides": overrides,
+            "runs": [{key: each[key] for key in ("seed", "status", "seconds", "when")} for each in entry["runs"]],
+            **{metric: {when: entry["metrics"][metric][when] for when in ("last", "best")} for metric in metrics},
+        }
+    return {
+        "device": device,
+        "seeds": list(range(seeds)),
+        "published": PUBLISHED,
+        "real_data": {metric: floors[metric]["value"] for metric in metrics},
+        "classifier": Part("extractor", "reference").json(),
+        "entries": entries,
+        "checks": _checks(entries, device),
+    }
+
+
+def _checks(entries: dict[str, dict[str, Any]], device: str) -> list[Check]:
+    modes, kl = METRICS
+    means = {name: tuple(entry[metric]["last"]["mean"] for metric in METRICS) for name, entry in entries.items()}
+    (more, less), (near, far) = zip(means[RELATIVISTIC], means[ORIGINAL], strict=True)
+    ordering = [
+        true(f"{modes}: the relativistic game has more", f"> {less}", more, more > less, SOURCE),
+        true(f"{kl}: the relativistic game has less", f"< {far}", near, near < far, SOURCE),
+    ]
+    if device == "cpu":
+        return ordering
+    reached = [
+        true(
+            f"{name}: modes", f"{PUBLISHED[name][0]}", means[name][0], means[name][0] >= PUBLISHED[name][0] - 5, SOURCE
+        )
+        for name in (RELATIVISTIC, PACKED)
+    ]
+    return [*ordering, *reached]
+
+
+def table(result: dict[str, Any]) -> str:
+    head = (f"{result['device']}, {len(result['seeds'])} seeds, last step", "modes", "KL", "published", "published KL")
+    body = [
+        [name, *(_cell(entry[metric]["last"]) for metric in METRICS), *map(str, PUBLISHED[name])]
+        for name, entry in result["entries"].items()
+    ]
+    body.append(["real data", *(f"{result['real_data'][metric]:.4g}" for metric in METRICS), "", ""])
+    return rows(head, body)
+
+
+def _cell(found: dict[str, Any]) -> str:
+    if found["mean"] is None:
+        return "—"
+    return f"{found['mean']:.4g}" + (f" ± {found['half_width']:.2g}" if found["half_width"] is not None else "")
