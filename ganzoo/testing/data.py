@@ -166,7 +166,7 @@ def check_metric(metric: Metric, *, datasets: Iterable[str] = (), name: str = ""
     from all data, or the train part itself.
 
     Args:
-        datasets: more than the built-in ones that it is tried on.
+        datasets: what it is tried on where it applies to none of the built-in ones.
 
     Raises:
         DataError: it applies to none but data that are not at hand.
@@ -180,14 +180,13 @@ def check_metric(metric: Metric, *, datasets: Iterable[str] = (), name: str = ""
         f"{name}: better is {metric.better!r}, the contract is 'lower' or 'higher'",
     )
     missing: list[DataError] = []
-    worlds = [*WORLDS, *((world, False) for world in datasets)]
-    cases = [evidence for evidence in _evidence(worlds, missing) if metric.applies(evidence[0])]
+    more = [(world, False) for world in datasets]
+    found = ([each for each in _evidence(worlds, missing) if metric.applies(each[0])] for worlds in (WORLDS, more))
+    cases = next(filter(None, found), [])
     if not cases and missing:
         raise missing[0]
-    expect(
-        bool(cases),
-        f"{name}: applies to none of: {', '.join(sorted({world for world, _ in worlds}))}, with and without log_prob",
-    )
+    tried = ", ".join(sorted({world for world, _ in (*WORLDS, *more)}))
+    expect(bool(cases), f"{name}: applies to none of: {tried}, with and without log_prob")
     for perfect, *hopeless in cases:
         what = f"{name} on {type(perfect.dataset).__name__}{', with log_prob' if perfect.log_prob else ''}"
         floor, *bad = (_score(metric, each, what).value for each in (perfect, *hopeless))

@@ -179,13 +179,17 @@ def _each(check: Callable[..., None]) -> Callable[[Entry, str], None]:
     """Check the built thing, for every variant."""
 
     def run(entry: Entry, name: str) -> None:
-        fits, reasons = 0, list[str]()
+        fits, reasons, missing = 0, list[str](), list[DataError]()
         for options, what in _tried(entry, name):
             try:
                 check(entry.create(options), name=what)
                 fits += 1
             except IncompatibleError as error:  # a term that cannot be had with this option
                 reasons.append(str(error))
+            except DataError as error:
+                missing.append(error)
+        if missing and not fits:
+            raise missing[0]
         expect(fits > 0, f"{name}: fits nothing that was tried: {'; '.join(reasons)}")
 
     return run

@@ -1,14 +1,13 @@
 """Metrics of images: closed forms, naive loops, ladders of what real data can be made worse by, published figures."""
 
 import math
-import os
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import pytest
 import torch
+from image_files import REAL, needs_real_data
 from sklearn.neighbors import KernelDensity
 
 from ganzoo import Batch, Evidence, Extractor, Features, create, evaluate
@@ -17,9 +16,6 @@ from ganzoo_images.metrics.features import classifier_score, kernel_distance
 from ganzoo_images.metrics.neighbours import nearer, nearest
 from ganzoo_images.metrics.parzen import log_likelihood
 from ganzoo_images.metrics.stacked import occupancy
-
-DATA = Path(os.environ.get("GANZOO_DATA") or Path(__file__).resolve().parent / "../../../../shared/data").resolve()
-real_files = pytest.mark.skipif(not (DATA / "mnist").is_dir(), reason=f"{DATA} has no mnist")
 
 
 @dataclass(frozen=True)
@@ -167,8 +163,8 @@ def test_modes_are_numbers_of_three_digits():
 def reference(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GANZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
-        if "GANZOO_DATA" not in os.environ:
-            patch.setenv("GANZOO_DATA", str(DATA))
+        if REAL is not None:
+            patch.setenv("GANZOO_DATA", str(REAL))
         yield
 
 
@@ -181,7 +177,7 @@ def ladder(name, dataset, fakes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["shapes", pytest.param("mnist", marks=real_files)])
+@pytest.mark.parametrize("name", ["shapes", pytest.param("mnist", marks=needs_real_data)])
 def test_what_is_made_worse_step_by_step_scores_worse(name, reference):
     dataset = create("dataset", name)
     noise_makes_everything_worse(dataset)
@@ -229,7 +225,8 @@ class LeNet(Extractor):
 def lenet():
     from safetensors.torch import load_file
 
-    folder = DATA / "metric_networks"
+    assert REAL is not None
+    folder = REAL / "metric_networks"
     sys.path.insert(0, str(folder))
     try:
         from nets import LeNet as Network
@@ -240,7 +237,7 @@ def lenet():
     return network.eval().requires_grad_(False)
 
 
-@real_files
+@needs_real_data
 @pytest.mark.slow
 def test_a_published_network_gives_its_published_figures(reference):
     """99.36 % of the test split, Fréchet distance .589 between the splits, Inception score's formula 9.900."""
@@ -254,7 +251,7 @@ def test_a_published_network_gives_its_published_figures(reference):
     assert float(classifier_score(logits.double())) == pytest.approx(9.900, abs=1e-3)
 
 
-@real_files
+@needs_real_data
 @pytest.mark.slow
 def test_ten_thousand_training_images_have_the_likelihood_that_was_found_feasible(reference):
     mnist = create("dataset", "mnist")
