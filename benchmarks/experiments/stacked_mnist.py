@@ -45,7 +45,7 @@ def _variants(device: str) -> dict[str, tuple[str, Overrides]]:
     return {
         RELATIVISTIC: (f"{method}.stacked-mnist", regularised),
         ORIGINAL: (f"{method}.stacked-mnist", {**regularised, "divergence": "gan"}),
-        PACKED: ("pacgan.stacked-mnist", {**budget, **narrow, "pack": 2, "discriminator.pack": 2}),
+        PACKED: ("pacgan.stacked-mnist", {**budget, **narrow, "discriminator": "packed-dcgan"}),
     }
 
 

@@ -152,6 +152,13 @@ NAEEM: Final = Paper(
     "International Conference on Machine Learning",
     "https://arxiv.org/abs/2002.09797",
 )
+LIN: Final = Paper(
+    "PacGAN: The power of two samples in generative adversarial networks",
+    "Zinan Lin and Ashish Khetan and Giulia Fanti and Sewoong Oh",
+    2018,
+    "Advances in Neural Information Processing Systems 31",
+    "https://arxiv.org/abs/1712.04086",
+)
 MEEHAN: Final = Paper(
     "A Non-Parametric Test to Detect Data-Copying in Generative Models",
     "Casey Meehan and Kamalika Chaudhuri and Sanjoy Dasgupta",
@@ -299,11 +306,18 @@ def ganzoo_generators() -> list[Entry]:
 def ganzoo_discriminators() -> list[Entry]:
     here = "ganzoo_images.discriminators"
     norm = Option("batch_norm", bool, True, help="as published; penalties on input gradients need false")
-    labels = (CLASSES, HEAD)
+    labels, pack = (CLASSES, HEAD), Option("pack", int, 2, low=1, high=64, help="images that are judged together")
     normed = "strided convolutions of spectral norm 1"
     residual = (SHAPE, replace(CHANNELS, default=128), DEPTH, *labels)
     return [
         Entry("dcgan", f"{here}:dcgan", "strided convolutions", (SHAPE, WIDTH, norm, DEPTH, *labels), RADFORD),
+        Entry(
+            "packed-dcgan",
+            f"{here}:packed_dcgan",
+            "the same on packs of images",
+            (SHAPE, WIDTH, norm, DEPTH, pack),
+            LIN,
+        ),
         Entry("sn-dcgan", f"{here}:sn_dcgan", normed, (SHAPE, WIDTH, DEPTH, *labels), MIYATO),
         Entry("sngan-resnet", f"{here}:sngan_resnet", "residual blocks of spectral norm 1", residual, MIYATO),
         Entry(

@@ -13,6 +13,7 @@ from typing import Final, final
 from torch import Tensor, nn
 
 from ganzoo import Discriminator, Verdict
+from ganzoo.errors import IncompatibleError
 from ganzoo.heads import SCORE, Head, condition
 from ganzoo.layers import ConvPool2d, SpectralNorm, iterate_all
 from ganzoo_images.maps import Residual, glorot, halvings, small
@@ -84,6 +85,32 @@ def dcgan(
     if head == SCORE:
         return ImageDiscriminator(small(nn.Sequential(*layers, nn.Conv2d(last, 1, end))), None, beside)
     return ImageDiscriminator(small(nn.Sequential(*layers)), small(Head(last * end * end, classes, head)))
+
+
+@final
+class Packed(Discriminator):
+    """``D(x_1, …, x_m)``: one score for ``pack`` samples of one side, whose channels are those of one image; ``(n/m,)``
+    for a batch of n, packed in their order. PacGAN: Lin, Khetan, Fanti & Oh (2018).
+
+    Raises:
+        IncompatibleError: packs do not divide the batch.
+    """
+
+    def __init__(self, inner: Discriminator, pack: int) -> None:
+        super().__init__()
+        self.inner, self.pack = inner, pack
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Verdict:
+        if len(x) % self.pack:
+            raise IncompatibleError(f"a batch of {len(x)} is not divided by packs of {self.pack}; change one of them")
+        return self.inner(x.reshape(-1, self.pack * x.shape[1], *x.shape[2:]))
+
+
+def packed_dcgan(
+    shape: tuple[int, ...], width: int = 64, batch_norm: bool = True, depth: int | None = None, pack: int = 2
+) -> Packed:
+    """`dcgan` on ``pack`` images at once. It reads no label."""
+    return Packed(dcgan((pack * shape[0], *shape[1:]), width, batch_norm, depth), pack)
 
 
 def sn_dcgan(

@@ -20,7 +20,8 @@ from ganzoo.recipe import create_recipe
 
 OWN = "ganzoo-images"
 GENERATORS = [e.name for e in registry().all("generator") if e.distribution == OWN]
-DISCRIMINATORS = [e.name for e in registry().all("discriminator") if e.distribution == OWN]
+PACKED = "packed-dcgan"  # judges several at once
+DISCRIMINATORS = [e.name for e in registry().all("discriminator") if e.distribution == OWN and e.name != PACKED]
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 48, 48), (3, 64, 64), (1, 128, 128)]
 
 
@@ -242,3 +243,15 @@ def test_folded_generators_make_the_same_images(name, shape):
     assert not of(fast, UpsampleConv2d)
     before, left = len(of(generator, nn.BatchNorm2d)), len(of(fast, nn.BatchNorm2d))
     assert left == (before // 2 + 1 if name == "sngan-resnet" else 0)  # those before a rectifier stay
+
+
+def test_a_pack_is_one_image_of_all_channels():
+    torch.manual_seed(0)
+    packed = create("discriminator", PACKED, shape=(3, 8, 8), width=8, pack=2, batch_norm=False)
+    x = torch.randn(4, 3, 8, 8)
+    assert packed(x).score.shape == (2,)
+    alone = packed(x[2:]).score
+    assert torch.allclose(packed(x).score[1:], alone, atol=1e-6)
+    assert not torch.allclose(packed(x.flip(0)[:2]).score, alone)
+    with pytest.raises(IncompatibleError, match="a batch of 3 is not divided by packs of 2"):
+        packed(x[:3])
