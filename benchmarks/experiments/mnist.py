@@ -36,8 +36,8 @@ PERCEPTRONS: Final[dict[str, Any]] = {
     "generator.noise": 64,
     "discriminator.hidden": 512,
     "batch_size": 64,
-    "steps": 20_000,
-    "evaluations": 5,
+    "steps": 10_000,
+    "evaluations": 4,
     "optimizer.lr": 2e-4,
 }
 

@@ -34,7 +34,7 @@ Overrides = dict[str, Any]
 def _variants(device: str) -> dict[str, tuple[str, Overrides]]:
     """A recipe and its overrides by what it is called here."""
     if device == "cpu":
-        budget: Overrides = {"batch_size": 64, "steps": 4_000, "evaluations": 4}
+        budget: Overrides = {"batch_size": 64, "steps": 2_500, "evaluations": 2}
         narrow = {"generator": "dcgan", "generator.width": 32, "discriminator": "dcgan", "discriminator.width": 32}
         regularised = {**budget, **narrow, "discriminator.batch_norm": False, "gamma": 1.0, "optimizer.beta1": 0.0}
         method = "r3gan"
