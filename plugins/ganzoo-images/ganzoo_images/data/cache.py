@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -29,7 +30,7 @@ from ganzoo.files import cache_folder, sha256_of, write_json
 
 Json = dict[str, Any]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 META: Final = "meta.json"
 #: Bytes up to which a process compares the sha256 of what it opens, once; beyond, only with ``GANZOO_VERIFY=1``.
 SMALL: Final = 2**30
@@ -51,11 +52,16 @@ class Kept:
     fill: Callable[[Path], Json]
     expected: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
-    @property
-    def folder(self) -> Path:
+    @cached_property
+    def key(self) -> str:
+        """The hash of what it is defined by, which may be long: a line for each of very many files."""
         text = json.dumps({"format": FORMAT, **self.definition}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def folder(self) -> Path:
         name = re.sub(r"[^\w.-]+", "-", self.name).strip("-.") or "images"
-        return cache_folder() / "images" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return cache_folder() / "images" / f"{name}-{self.key[:16]}"
 
     def said(self) -> Json | None:
         """What is known of the arrays; none where there are none yet, or what there is is no such folder."""
@@ -72,12 +78,20 @@ class Kept:
 
     def open(self) -> tuple[dict[str, Tensor], Json]:
         """The arrays by name, mapped into memory, and what is known of them; made if need be."""
-        if self._fault() is not None:
-            with _alone(self.folder):
-                if (fault := self._fault()) is not None:
-                    self._make(fault)
+        try:
+            if self._fault() is None:
+                return self._mapped()
+        except OSError:  # another process is just making it again
+            pass
+        with _alone(self.folder):
+            if (fault := self._fault()) is not None:
+                self._make(fault)
+            return self._mapped()
+
+    def _mapped(self) -> tuple[dict[str, Tensor], Json]:
         meta = self.said()
-        assert meta is not None
+        if meta is None:
+            raise FileNotFoundError(self.folder / META)
         # Copy-on-write: torch knows no tensor that may not be written, and the file stays as it is.
         arrays = {name: np.load(self.folder / f"{name}.npy", mmap_mode="c") for name in meta["files"]}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}, meta["known"]
@@ -111,7 +125,7 @@ class Kept:
             files = {path.stem: path for path in sorted(temporary.glob("*.npy"))}
             facts = {n: {"size": path.stat().st_size, "sha256": sha256_of(path)} for n, path in files.items()}
             known["about"]["sha256"] = _content(facts)
-            write_json(temporary / META, {"format": FORMAT, **self.definition, "files": facts, "known": known})
+            write_json(temporary / META, {"format": FORMAT, "definition": self.key, "files": facts, "known": known})
             for path in files.values():
                 _to_disk(path)
             shutil.rmtree(self.folder, ignore_errors=True)

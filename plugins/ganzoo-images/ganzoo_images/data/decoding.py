@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,8 +21,10 @@ from ganzoo_images.data.frame import Frame
 from ganzoo_images.data.sources import Label, Row, Source, Split
 from ganzoo_images.data.splits import Index, Rule
 
-CHUNK: Final = 1_024
-PIECE: Final = 32
+#: Of images that are copied at once.
+BYTES: Final = 2**26
+#: Images that a thread decodes at once.
+PIECE: Final = 16
 
 
 @final
@@ -128,17 +132,25 @@ def _framed(rows: Iterable[Row], frame: Frame) -> Iterator[tuple[Row, np.ndarray
     def framed(rows: Sequence[Row]) -> list[np.ndarray]:
         return [frame.levels(row.image, row.where) for row in rows]
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for chunk in _chunks(rows):
-            pieces = [chunk[start : start + PIECE] for start in range(0, len(chunk), PIECE)]
-            for piece, levels in zip(pieces, pool.map(framed, pieces), strict=True):
-                yield from zip(piece, levels, strict=True)
+    threads = min(8, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[tuple[list[Row], Future[list[np.ndarray]]]] = deque()
+        for piece in _pieces(rows):
+            ahead.append((piece, pool.submit(framed, piece)))
+            if len(ahead) > threads + 1:  # images may be large: few are held
+                yield from _done(*ahead.popleft())
+        while ahead:
+            yield from _done(*ahead.popleft())
 
 
-def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def _done(piece: list[Row], levels: Future[list[np.ndarray]]) -> Iterator[tuple[Row, np.ndarray]]:
+    return zip(piece, levels.result(), strict=True)
+
+
+def _pieces(rows: Iterable[Row]) -> Iterator[list[Row]]:
     rows = iter(rows)
-    while chunk := list(islice(rows, CHUNK)):
-        yield chunk
+    while piece := list(islice(rows, PIECE)):
+        yield piece
 
 
 def _mixed(one: tuple[str, tuple[int, ...]], other: tuple[str, tuple[int, ...]]) -> DataError:
@@ -176,7 +188,7 @@ def _numbered(
         known: dict[Label, int] = {key: i for i in range(len(names)) for key in (i, str(i))}
         known |= {name: i for i, name in enumerate(names)}
     else:
-        found = sorted(set(labels[train]), key=lambda label: (isinstance(label, str), label))
+        found = sorted(set(labels[train]), key=_order(set(labels[train])))
         known, names = {label: i for i, label in enumerate(found)}, tuple(map(_called, found))
     numbers: dict[str, np.ndarray] = {}
     for split, each in labels.items():
@@ -188,6 +200,13 @@ def _numbered(
             )
         numbers[split] = np.array([known[label] for label in each], dtype=np.int64)
     return numbers, names
+
+
+def _order(labels: Collection[Label]) -> Callable[[Any], Any]:
+    """Numbers come before names; names that are all numbers are in their order, so that class 2 is called 2."""
+    if all(isinstance(label, str) and label.isdecimal() for label in labels):
+        return lambda label: (int(label), label)
+    return lambda label: (isinstance(label, str), label)
 
 
 def _called(label: Label) -> str:
@@ -214,7 +233,8 @@ def _write(
         if not len(rows):
             raise DataError(f"no images are left for the part {part!r} of the split {split!r}; give more")
         images = decoded[split].images()
-        chunks = (images[rows[start : start + CHUNK]] for start in range(0, len(rows), CHUNK))
+        many = max(1, BYTES // math.prod(shape))
+        chunks = (images[rows[start : start + many]] for start in range(0, len(rows), many))
         write_levels(folder / f"x-{part}.npy", (len(rows), *shape), chunks)
         if numbers is not None:
             np.save(folder / f"y-{part}.npy", numbers[split][rows])

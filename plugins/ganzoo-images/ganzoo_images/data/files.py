@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ganzoo.errors import DataError, OptionError
+from ganzoo_images.data.frame import formats
 from ganzoo_images.data.sources import AUTO, Json, Row, Source, Split, named_in, stamp, standard
 
 SUFFIXES: Final = frozenset(
@@ -95,9 +96,10 @@ class Folder(_Tree):
 
     def listed(self) -> list[str]:
         found: list[str] = []
-        for folder, _, files in os.walk(self.root, followlinks=True):
+        for folder, folders, files in os.walk(self.root, followlinks=True):
             here = Path(folder).relative_to(self.root)
             found += [(here / file).as_posix() for file in files]
+            folders[:] = [each for each in folders if not _leads_back(folder, each)]
         return sorted(filter(_is_image, found))
 
     def read(self, file: str) -> Path:
@@ -113,6 +115,11 @@ class Folder(_Tree):
     def _instead(self) -> str:
         others = sorted(path.name for path in self.root.iterdir())
         return f"it holds {', '.join(others[:4])}{', …' if len(others) > 4 else ''}" if others else "it is empty"
+
+
+def _leads_back(folder: str, name: str) -> bool:
+    """A link to the folder that it is in, or to one above."""
+    return os.path.realpath(folder).startswith(os.path.realpath(os.path.join(folder, name)))
 
 
 @final
@@ -187,6 +194,16 @@ class Idx(_Arrays):
         beside = (_labels_of(path) for path in self.files)
         return {**super().identity(), "labels": [stamp(path) for path in beside if path]}
 
+    def splits(self) -> Mapping[str, Split]:
+        kinds = [named_in(path.name) or "train" for path in self.files]
+        for kind in kinds:
+            if kinds.count(kind) > 1:
+                both = " and ".join(path.name for path, each in zip(self.files, kinds, strict=True) if each == kind)
+                raise DataError(
+                    f"{both} are both the {kind} split; name one of them, or have a folder for each dataset"
+                )
+        return super().splits()
+
     def arrays(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         labels = _labels_of(path)
         return _idx(path), None if labels is None else _idx(labels)
@@ -229,13 +246,19 @@ class Npz(_Files):
         self.image = (image,) if image else self.IMAGES
         self.label = self.LABELS if label in (None, AUTO) else (label,)
 
+    def identity(self) -> Json:
+        return {**super().identity(), "image": self.image, "label": self.label}
+
     def splits(self) -> Mapping[str, Split]:
-        found: dict[str, Split] = {}
+        found: dict[str, list[tuple[Path, str, str | None]]] = {}
         for path in self.files:
-            names = self._names(path)
-            for split, (image, label) in self._pairs(path, names).items():
-                found[split] = Split(partial(self._split, path, image, label))
-        return found
+            for split, (image, label) in self._pairs(path, self._names(path)).items():
+                found.setdefault(split, []).append((path, image, label))
+        return {split: Split(partial(self._all, each)) for split, each in found.items()}
+
+    def _all(self, each: Sequence[tuple[Path, str, str | None]]) -> Iterator[Row]:
+        for path, image, label in each:
+            yield from self._split(path, image, label)
 
     def _pairs(self, path: Path, names: Sequence[str]) -> dict[str, tuple[str, str | None]]:
         pairs: dict[str, tuple[str, str | None]] = {}
@@ -281,11 +304,17 @@ class Npz(_Files):
                 raise DataError(f"{path}: {image!r} cannot be read ({error})") from error
         if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 2, 3, 4):
             images = images.transpose(0, 2, 3, 1)
-        labels = labels.reshape(len(labels), -1) if labels is not None else None
-        if labels is not None and labels.shape != (len(images), 1):
-            raise DataError(f"{path}: {image} has {len(images)} images, and {label} has {labels.shape[0]} labels")
+        if images.ndim < 3:
+            raise DataError(
+                f"{path}: {image} has the shape {images.shape}; images are (n, h, w) or (n, h, w, channels)"
+            )
+        if labels is not None and labels.shape not in ((len(images),), (len(images), 1)):
+            raise DataError(
+                f"{path}: {label} has the shape {labels.shape} for the {len(images)} images of {image}; give one "
+                "number for each"
+            )
         for i, levels in enumerate(images):
-            yield Row(f"image {i} of {image} in {path}", levels, None if labels is None else labels[i, 0].item())
+            yield Row(f"image {i} of {image} in {path}", levels, None if labels is None else labels[i].item())
 
 
 @final
@@ -295,15 +324,21 @@ class Mosaic(_Arrays):
 
     @staticmethod
     def within(folder: Path) -> list[Path]:
-        found = [path for path in sorted(folder.iterdir()) if _is_image(path.name) and _beside(path)]
-        return [path for path in found if _listed(path) is not None]
+        """Those of a folder in which every image is one; a single label beside each makes none of them."""
+        found = [path for path in sorted(folder.iterdir()) if _is_image(path.name)]
+        labels = [listed(path) if _beside(path) else None for path in found]
+        whole = all(each is not None for each in labels) and any(len(each) > 1 for each in labels if each is not None)
+        return found if whole else []
+
+    def identity(self) -> Json:
+        return {**super().identity(), "labels": [stamp(beside) for path in self.files if (beside := _beside(path))]}
 
     def arrays(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-        labels = _listed(path)
+        labels = listed(path)
         if labels is None:
             raise DataError(f"{_beside(path)} does not list the labels of {path.name}; it is {{'labels': […]}}")
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=formats()) as image:
                 picture = np.asarray(image)
         except Exception as error:
             raise DataError(f"{path} cannot be read as an image ({error}); fetch it again") from error
@@ -314,7 +349,7 @@ def _beside(path: Path) -> Path | None:
     return next((p for end in (".json", ".json.gz") if (p := path.with_name(path.stem + end)).is_file()), None)
 
 
-def _listed(path: Path) -> np.ndarray | None:
+def listed(path: Path) -> np.ndarray | None:
     """The labels of a mosaic; none where its JSON is about something else."""
     beside = _beside(path)
     try:

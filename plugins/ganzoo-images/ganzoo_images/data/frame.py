@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -15,8 +16,18 @@ from ganzoo.errors import DataError
 #: What an image may come as: a file, its content, or an array ``(h, w)`` or ``(h, w, c)``.
 Data = Path | bytes | np.ndarray
 
+#: What is decoded. Pillow knows more, by their content whatever a file is called, and starts programs for some.
+FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA")
+
 _SIXTEEN: Final = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _MODES: Final = {1: "L", 3: "RGB"}
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 @final
@@ -24,10 +35,10 @@ _MODES: Final = {1: "L", 3: "RGB"}
 class Frame:
     """What is done to an image before it is kept, in this order.
 
-    It is turned as its EXIF says; of an animation the first frame is taken. Levels of 16 bits are divided by 257 and
-    rounded. What is transparent is laid on white. With ``crop`` the central square of that side is cut out, of the
-    largest that fits for 0. With ``size`` it is resized to that side by Lanczos' filter, antialiased. With ``channels``
-    it is made grey (ITU-R 601-2 luma) or RGB.
+    It is turned as its EXIF says; of an animation the first frame is taken. Grey levels of 16 bits are divided by 257
+    and rounded; of coloured ones the decoder keeps the upper 8. What is transparent is laid on white. With ``crop`` the
+    central square of that side is cut out, of the largest that fits for 0. With ``size`` it is resized to that side by
+    Lanczos' filter, antialiased. With ``channels`` it is made grey (ITU-R 601-2 luma) or RGB.
     """
 
     size: int | None = None
@@ -81,7 +92,8 @@ def _opened(data: Data, where: str) -> Image.Image:
     if isinstance(data, np.ndarray):
         return _opaque(_of_array(data, where))
     try:
-        with Image.open(io.BytesIO(data.read_bytes() if isinstance(data, Path) else data)) as image:
+        content = io.BytesIO(data.read_bytes() if isinstance(data, Path) else data)
+        with Image.open(content, formats=formats()) as image:
             image.load()
             return _opaque(_eight_bits(ImageOps.exif_transpose(image), where))
     except DataError:

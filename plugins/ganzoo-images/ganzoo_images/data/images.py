@@ -15,7 +15,7 @@ from torch import Tensor
 from ganzoo.dataset import PARTS, Batch, Dataset, PartName
 from ganzoo.errors import DataError, OptionError
 from ganzoo_images.data.decoding import Decoding, Levels, opened
-from ganzoo_images.data.files import Folder, Idx, Mosaic, Npz, Zip
+from ganzoo_images.data.files import Folder, Idx, Mosaic, Npz, Zip, listed
 from ganzoo_images.data.frame import Frame
 from ganzoo_images.data.sources import AUTO, Source
 from ganzoo_images.data.splits import Rule
@@ -163,7 +163,7 @@ def _of_file(path: Path, image: str | None, label: str | None, level: int | None
         return Zip(path, 0 if label is None else level)
     if "-ubyte" in path.name:
         return Idx(path, [path])
-    if path in Mosaic.within(path.parent):
+    if listed(path) is not None:
         return Mosaic(path, [path])
     raise OptionError(
         f"{path} is of no known kind. A source is a folder of images, a .zip of one, .npz, .parquet, an idx file "

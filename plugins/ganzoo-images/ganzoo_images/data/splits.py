@@ -41,6 +41,10 @@ class Rule:
         found: dict[PartName, str] = {"train": train or self._only(known, what)}
         for part, kind, wanted in (("validation", "validation", self.validation), ("held-out", "test", self.test)):
             split = self._one(kind, wanted, known, what)
+            if wanted is not None and wanted in found.values():
+                raise OptionError(
+                    f"{what}: the split {wanted!r} cannot be two parts of the data; name another for {part}"
+                )
             if split is not None and split not in found.values():
                 found[part] = split  # type: ignore[index]
         return found

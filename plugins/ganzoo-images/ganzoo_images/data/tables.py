@@ -5,6 +5,7 @@ No code of theirs is run: it has not been able to since version 4.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ class Hub(Source):
             self._look_up()
             builder = self._builder(what)
             tables = _downloaded(builder) if _fits(builder) else builder.as_streaming_dataset()
-        return _splits(tables, *self.columns, what)
+        return _splits(tables, *self.columns, what, f"hf://datasets/{self.repo}@{self.commit}/")
 
     def _look_up(self) -> None:
         """What commit the revision is. A commit is looked up too: ``datasets`` would wait long for a Hub that is not
@@ -159,7 +160,10 @@ def _reason(error: BaseException) -> str:
     return said.rstrip(". ")
 
 
-def _splits(tables: Mapping[Any, Any], image: str | None, label: str | None, what: str) -> Mapping[str, Split]:
+def _splits(
+    tables: Mapping[Any, Any], image: str | None, label: str | None, what: str, repo: str | None = None
+) -> Mapping[str, Split]:
+    """``repo`` is the address below which a row may name the file of its image."""
     from datasets import ClassLabel
 
     features = next(iter(tables.values())).features
@@ -170,7 +174,7 @@ def _splits(tables: Mapping[Any, Any], image: str | None, label: str | None, wha
     feature = features[label_column] if label_column else None
     names = tuple(feature.names) if isinstance(feature, ClassLabel) else ()
     return {
-        str(name): Split(partial(_rows, table, image_column, label_column, f"{name} of {what}"), names)
+        str(name): Split(partial(_rows, table, image_column, label_column, f"{name} of {what}", repo), names)
         for name, table in tables.items()
     }
 
@@ -194,17 +198,19 @@ def _image_column(features: Mapping[str, Any], wanted: str | None, what: str) ->
 def _label_column(features: Mapping[str, Any], wanted: str | None, what: str) -> str | None:
     from datasets import ClassLabel, Value
 
-    fit = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
+    def fits(feature: Any) -> bool:
+        kinds = ("int", "uint", "bool", "string", "large_string")
+        return isinstance(feature, ClassLabel) or (isinstance(feature, Value) and feature.dtype.startswith(kinds))
+
     if wanted == AUTO:
-        return fit[0] if len(fit) == 1 else next((name for name in LABELS if name in features), None)
+        named = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
+        usual = (name for name in LABELS if name in features and fits(features[name]))
+        return named[0] if len(named) == 1 else next(usual, None)
     if wanted is None:
         return None
     _known(features, wanted, what)
-    feature = features[wanted]
-    if not isinstance(feature, ClassLabel) and not (
-        isinstance(feature, Value) and feature.dtype.startswith(("int", "uint", "bool", "string", "large_string"))
-    ):
-        raise OptionError(f"{what}: the column {wanted!r} holds {feature}, not labels")
+    if not fits(features[wanted]):
+        raise OptionError(f"{what}: the column {wanted!r} holds {features[wanted]}, not labels")
     return wanted
 
 
@@ -213,7 +219,7 @@ def _known(features: Mapping[str, Any], wanted: str, what: str) -> None:
         raise OptionError(f"{what} has no column {wanted!r}; {suggest(wanted, features)}")
 
 
-def _rows(table: Any, image: str, label: str | None, what: str) -> Iterator[Row]:
+def _rows(table: Any, image: str, label: str | None, what: str, repo: str | None) -> Iterator[Row]:
     from datasets import Image
 
     table = table.select_columns([image, *([label] if label else [])])
@@ -221,11 +227,11 @@ def _rows(table: Any, image: str, label: str | None, what: str) -> Iterator[Row]
         table = table.cast_column(image, Image(decode=False))
     with _plainly(what, "try again, and look at the file if it stays so"):
         for i, row in enumerate(table):
-            content, path = _content(row[image])
+            content, path = _content(row[image], repo, f"row {i} of {what}")
             yield Row(f"row {i} of {what}{f' ({path})' if path else ''}", content, row[label] if label else None)
 
 
-def _content(value: Any) -> tuple[bytes, str]:
+def _content(value: Any, repo: str | None, where: str) -> tuple[bytes, str]:
     """The bytes of an image's file, and what that is called."""
     if not isinstance(value, dict):
         return value or b"", ""
@@ -233,7 +239,26 @@ def _content(value: Any) -> tuple[bytes, str]:
     if content is None and path:
         import fsspec
 
+        if repo is None or not _belongs(path, repo):
+            raise DataError(
+                f"{where} names {path!r:.200} in place of an image. A table may not say which files are opened: save "
+                "the bytes of its images in it"
+            )
         url: Any = fsspec.open(path, "rb")
         with url as file:
             content = file.read()
     return content or b"", Path(path).name
+
+
+def _belongs(path: str, repo: str) -> bool:
+    """Whether a file is of the repository at this commit, perhaps in an archive there, or was fetched by `datasets`."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    *inner, outer = path.split("::")
+    if any(not each.startswith(("zip://", "tar://", "gzip://", "bz2://", "xz://", "zstd://")) for each in inner):
+        return False
+    if "://" in outer:
+        return outer.startswith(repo) and ".." not in outer.split("/")
+    fetched = (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)
+    return any(Path(os.path.realpath(outer)).is_relative_to(os.path.realpath(folder)) for folder in fetched)
