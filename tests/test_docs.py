@@ -53,6 +53,19 @@ README = {
         "ganzoo measure --pair mixture-gaussian --critics 1 --steps 20",
         "half a minute",
     ),
+    "ganzoo train dcgan.images -o dataset.source=pets -o dataset.size=32 -o dataset.crop=0": (
+        "",
+        "there are no pets here; the plugin's own tests do it",
+    ),
+    "ganzoo train acgan.digits && ganzoo sample runs/acgan.digits --label 3 --out threes.png": (
+        "",
+        "a plugin that is not installed here; its own tests do it",
+    ),
+    "ganzoo evaluate runs/acgan.digits --metric label-accuracy --metric fd --metric memorisation --out pictures": (
+        "",
+        "plugins that are not installed here; their own tests do it",
+    ),
+    "GANZOO_DATA=data ganzoo bench images-small": ("", "an hour, and data that are elsewhere"),
     "ganzoo bench --measure": ("", "minutes, and a folder that another bench is in"),
     "ganzoo bench --suite full": ("", "an hour"),
     "ganzoo bench 'ns-gan.*' --seeds 10 --out bench/ns": (
