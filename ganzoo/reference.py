@@ -143,7 +143,7 @@ def _features(dataset: Dataset, seed: int) -> Features:
                 found = _read(path, dataset)
     assert found is not None
     network, correct = found
-    split = f"classifier of the train part, {100 * float(correct):.2f} % right on the validation part"
+    split = f"train part, {100 * float(correct):.2f} % right on the validation part"
     return Features("reference", sha256(path.read_bytes()), split, network)
 
 

@@ -35,9 +35,7 @@ def test_the_reference_knows_real_digits(digits, cache):
     rows, logits = features(x)
     assert rows.shape == (len(x), 64)
     assert float((logits.argmax(1) == label).float().mean()) > 0.95
-    assert re.fullmatch(
-        r"reference [0-9a-f]{8} \(classifier of the train part, 9\d\.\d\d % right on .*\)", str(features)
-    )
+    assert re.fullmatch(r"reference [0-9a-f]{8} \(train part, 9\d\.\d\d % right on .*\)", str(features))
     assert [path.suffix for path in sorted(cache.iterdir())] == [".lock", ".safetensors"]
 
 
