@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ganzoo.game import Weighted as Weighted
     from ganzoo.generator import Generator as Generator
     from ganzoo.generator import TractableGenerator as TractableGenerator
+    from ganzoo.generator import Translator as Translator
     from ganzoo.hookspecs import hookimpl as hookimpl
     from ganzoo.metric import Evidence as Evidence
     from ganzoo.metric import Metric as Metric
@@ -66,7 +67,7 @@ _HOME = {
     "executor": ("Executor",),
     "extractor": ("Extractor", "Features"),
     "game": ("Draw", "Round", "Turn", "Weighted"),
-    "generator": ("Generator", "TractableGenerator"),
+    "generator": ("Generator", "TractableGenerator", "Translator"),
     "hookspecs": ("hookimpl",),
     "metric": ("Evidence", "Metric", "Score"),
     "model": ("Model", "load"),

@@ -21,7 +21,8 @@ PARTS: tuple[PartName, ...] = ("train", "validation", "held-out")
 
 
 class Batch(NamedTuple):
-    """Samples ``x`` of shape ``(n, *shape)`` and their labels ``(n, *attributes)``, where there are any."""
+    """Samples ``x`` of shape ``(n, *shape)`` and their labels, where there are any: ``(n,)`` numbers of classes or, of
+    samples with several labels, ``(n, classes)`` of 0 and 1, int64."""
 
     x: Tensor
     label: Tensor | None = None
@@ -49,19 +50,32 @@ class Description:
     limits: tuple[float, float] = (0.0, 1.0)
     scale: Scale = "linear"
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    several: bool = False
+    attribute: str = ""
 
     def shown(self, x: Tensor) -> Tensor:
         """What is drawn of images: intensities from 0, black, to 1, white."""
-        return _intensity(x, self.limits, self.scale)
+        x, low, high = _linear(x, self.limits, self.scale)
+        return ((x - low) / (high - low)).clamp(0, 1)
+
+    def valued(self, intensity: Tensor) -> Tensor:
+        """The samples of which `shown` gives these intensities, between 0 and 1."""
+        _, low, high = _linear(intensity, self.limits, self.scale)
+        x = low + (high - low) * intensity
+        return x.logit() if self.scale == "logit" else x
 
     def json(self) -> dict[str, Any]:
         said = {each.name: getattr(self, each.name) for each in fields(self)}
+        # What is as it always was is not said, so that old descriptions stay what they are.
+        new = {"several": False, "attribute": ""}
+        said = {name: value for name, value in said.items() if name not in new or value != new[name]}
         return {**said, "provenance": dict(self.provenance)}
 
     @classmethod
     def parse(cls, data: Any) -> Description:
         """Read `json` back; `OptionError` where it is none."""
-        read = {option.name: option.parse(as_object(data, "data").get(option.name), "data") for option in _DESCRIBED}
+        said = as_object(data, "data")
+        read = {o.name: o.parse(said.get(o.name, None if o.default is ... else o.default), "data") for o in _DESCRIBED}
         limits = read["limits"]
         if len(limits) != 2 or not limits[0] < limits[1]:
             raise OptionError(f"data: limits={limits} is not allowed; it takes black and white")
@@ -75,15 +89,17 @@ _DESCRIBED = (
     Option("unit", str),
     Option("limits", float, many=True),
     Option("scale", str, choices=("linear", "logit")),
+    Option("several", bool, False),
+    Option("attribute", str, ""),
 )
 
 
-def _intensity(x: Tensor, limits: tuple[float, float], scale: Scale) -> Tensor:
+def _linear(x: Tensor, limits: tuple[float, float], scale: Scale) -> tuple[Tensor, float, float]:
+    """Samples, black and white on a scale on which intensities are linear."""
     low, high = limits
-    if scale == "logit":
-        black, white = (1 / (1 + math.exp(-limit)) for limit in limits)
-        x, low, high = x.sigmoid(), black, white
-    return ((x - low) / (high - low)).clamp(0, 1)
+    if scale == "linear":
+        return x, low, high
+    return x.sigmoid(), 1 / (1 + math.exp(-low)), 1 / (1 + math.exp(-high))
 
 
 class Dataset(ABC):
@@ -93,10 +109,11 @@ class Dataset(ABC):
     numbers are measured on. All three depend on the dataset's options alone, never on the seed of a run.
 
     Attributes: ``shape``, that of one sample; ``classes``, how many labels there are (none where samples have no
-    label), and ``labels``, what they are called, where they have names; ``unit``, what one unit of ``x`` is, for
-    distances and likelihoods; ``limits``, black and white, where samples are images, and ``scale``, whether what lies
-    between them is an intensity or its logit; ``provenance``, as JSON, where samples come from and what was done to
-    them.
+    label), ``labels``, what they are called, where they have names, ``attribute``, what they are labels of
+    (``glasses``), and ``several``, whether a sample can have several of them or none; ``unit``, what one unit of ``x``
+    is, for distances and likelihoods; ``limits``, black and white, where samples are images, and ``scale``, whether
+    what lies between them is an intensity or its logit; ``provenance``, as JSON, where samples come from and what was
+    done to them.
 
     Raises:
         DataError: by the constructor or whatever reads samples, where they are not at hand and cannot be fetched.
@@ -109,11 +126,13 @@ class Dataset(ABC):
     limits: tuple[float, float] = (0.0, 1.0)
     scale: Scale = "linear"
     provenance: Mapping[str, Any] = MappingProxyType({})
+    several: bool = False
+    attribute: str = ""
 
     @abstractmethod
     def part(self, name: PartName) -> Batch:
-        """The samples of a part, float32 on the CPU: ``x (n, *shape)``, labels ``(n,)`` int64. The same at every
-        call."""
+        """The samples of a part, float32 on the CPU: ``x (n, *shape)``, labels ``(n,)`` or, of ``several``, ``(n,
+        classes)`` of 0 and 1, int64. The same at every call."""
 
     def stored(self, name: PartName) -> Batch:
         """The same samples as they are kept, which may be bytes in a file that is mapped into memory. What trains takes
@@ -129,6 +148,11 @@ class Dataset(ABC):
         """The first ``n`` samples of a part, the others not decoded: those of `part` but for what is random."""
         return self.decoded(self.stored(name).take(slice(n)), torch.Generator().manual_seed(0))
 
+    def translated(self, name: PartName, n: int, label: int) -> Tensor | None:
+        """The first ``n`` samples of a part, as `some` gives them, as they would be with this label in place of their
+        own, all else the same: what a translation should come to. None where nobody knows. Optional."""
+        return None
+
     def shown(self, x: Tensor) -> Tensor:
         """What is drawn of images: intensities from 0, black, to 1, white."""
         return self.described().shown(x)
@@ -136,7 +160,7 @@ class Dataset(ABC):
     def described(self) -> Description:
         """What can be said of its samples without having any."""
         about = (self.shape, self.classes, self.labels, self.unit, self.limits, self.scale, self.provenance)
-        return Description(*about)
+        return Description(*about, several=self.several, attribute=self.attribute)
 
 
 @dataclass(frozen=True)

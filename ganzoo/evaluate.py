@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from ganzoo.dataset import Batch, Dataset, TractableDataset
+from ganzoo.dataset import Batch, Dataset, PartName, TractableDataset
 from ganzoo.errors import OptionError, UsageError
-from ganzoo.generator import Generator, TractableGenerator
+from ganzoo.generator import Generator, TractableGenerator, Translator
 from ganzoo.metric import Evidence, Metric, Score
 from ganzoo.plugins import registry
 from ganzoo.registry import Entry
@@ -21,6 +21,9 @@ from ganzoo.seeds import derive
 CHUNK: Final = 10_000
 #: So many images at once: their maps are far larger than they are.
 IMAGES: Final = 256
+#: Sources and labels in a picture of translations.
+SOURCES: Final = 8
+LABELS: Final = 12
 #: What chooses the best snapshot of a run, on the validation part: it needs no density, no labels and no likelihood.
 SELECTION: Final = "energy-distance"
 #: How it begins what a metric without a value says of itself.
@@ -29,22 +32,27 @@ FAILED: Final = "failed: "
 EXTRACTOR: Final = "extractor"
 
 
-def sample(generator: Generator, n: int, seed: int, label: Tensor | None = None) -> Batch:
-    """``n`` samples on the CPU, a function of the seed and the generator alone."""
-    chunks = list(samples(generator, n, seed, label))
+def sample(generator: Generator, n: int, seed: int, label: Tensor | None = None, batch: Batch | None = None) -> Batch:
+    """``n`` samples on the CPU, a function of the seed and the generator alone, and of the batch that it starts from,
+    where it does."""
+    chunks = list(samples(generator, n, seed, label, batch))
     labels = [chunk.label for chunk in chunks if chunk.label is not None]
     return Batch(torch.cat([chunk.x for chunk in chunks]), torch.cat(labels) if labels else None)
 
 
 @torch.no_grad()
-def samples(generator: Generator, n: int, seed: int, label: Tensor | None = None) -> Iterator[Batch]:
+def samples(
+    generator: Generator, n: int, seed: int, label: Tensor | None = None, batch: Batch | None = None
+) -> Iterator[Batch]:
     """The same in chunks, so that not all of them have to be held."""
     device = next(generator.parameters()).device
     rng = torch.Generator(device).manual_seed(seed)
     piece = IMAGES if any(p.ndim == 4 for p in generator.parameters()) else CHUNK
     for start in range(0, n, CHUNK):
         size = min(CHUNK, n - start)
-        z, c = generator.source(size, rng, label=None if label is None else label[start : start + size].to(device))
+        rows = slice(start, start + size)
+        given = None if batch is None else batch.take(rows).to(device)
+        z, c = generator.source(size, rng, given, None if label is None else label[rows].to(device))
         conditions = [None] * size if c is None else c.split(piece)
         for each, of in zip(z.split(piece), conditions, strict=False):
             yield Batch(generator(each, of), of).to(torch.device("cpu"))
@@ -55,6 +63,51 @@ def log_prob(generator: TractableGenerator, x: Tensor) -> Tensor:
     """``log p_G(x)`` of an unconditional generator, computed where it lives, returned on the CPU."""
     device = next(generator.parameters()).device
     return torch.cat([generator.log_prob(piece.to(device)).cpu() for piece in x.split(CHUNK)])
+
+
+@torch.no_grad()
+def translate(generator: Translator, x: Tensor, c: Tensor) -> Tensor:
+    """``G(x, c)`` of samples ``(n, *shape)`` and labels, computed where it lives, returned on the CPU."""
+    device = next(generator.parameters()).device
+    pieces = zip(x.split(IMAGES), c.split(IMAGES), strict=True)
+    return torch.cat([generator(each.to(device), of.to(device)).cpu() for each, of in pieces])
+
+
+def origin(generator: Generator, dataset: Dataset, n: int, part: PartName, seed: int) -> Batch | None:
+    """The first ``n`` samples of a part, for a generator that starts from samples; none for others. Of data that can be
+    drawn from without end there may be more than the part has: these are fresh ones."""
+    if not isinstance(generator, Translator):
+        return None
+    if isinstance(dataset, TractableDataset) and n > len(dataset.stored(part).x):
+        return dataset.sample(n, torch.Generator().manual_seed(derive(seed, "origin")))
+    return dataset.some(part, n)
+
+
+class Translations(NamedTuple):
+    """``x (rows, columns, *shape)``: a source, and beside it what was made of it, by columns with these names."""
+
+    x: Tensor
+    names: tuple[str, ...]
+
+
+def translations(generator: Translator, dataset: Dataset) -> Translations:
+    """Samples of the held-out part as each label, some of the first labels at least; where there are several, with each
+    of them changed."""
+    rows = dataset.some("held-out", SOURCES)
+    assert rows.label is not None
+    columns = range(min(dataset.classes or 0, LABELS))
+    made = [translate(generator, rows.x, asked(rows.label, label)) for label in columns]
+    names = dataset.labels or tuple(map(str, range(dataset.classes or 0)))
+    return Translations(torch.stack([rows.x, *made], 1), ("source", *(names[label] for label in columns)))
+
+
+def asked(own: Tensor, label: int) -> Tensor:
+    """What is asked of samples with labels of their ``own``: this label; where there are several, with it changed."""
+    if own.ndim == 1:
+        return torch.full_like(own, label)
+    changed = own.clone()
+    changed[:, label] = 1 - changed[:, label]
+    return changed
 
 
 def evaluate(
@@ -68,11 +121,13 @@ def evaluate(
     seed, scores = derive(seed, "evaluation"), dict[str, Score]()
     chosen, real = metrics() if chosen is None else chosen, dataset.part("held-out")
     for n, alike in _by_size(chosen, dataset).items():
-        fake = sample(generator, n, seed, labels(dataset, n, seed))
+        start = origin(generator, dataset, n, "held-out", seed)
+        fake = sample(generator, n, seed, labels(dataset, n, seed), start)
         density = None
         if isinstance(generator, TractableGenerator) and fake.label is None:
             density = partial(log_prob, generator)
-        scores |= measure(alike, dataset, fake, real, density)
+        translated = partial(translate, generator) if isinstance(generator, Translator) else None
+        scores |= measure(alike, dataset, fake, real, density, start, translated)
     return {name: scores[name] for name in chosen if name in scores}
 
 
@@ -115,9 +170,11 @@ def measure(
     fake: Batch,
     real: Batch,
     density: Callable[[Tensor], Tensor] | None = None,
+    origin: Batch | None = None,
+    translate: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> dict[str, Score]:
     """Scores by metric, of those that apply. One that fails has no value and says why; the others do not suffer."""
-    evidence = Evidence(dataset, fake, real, density, seed=derive(0, "metric"))
+    evidence = Evidence(dataset, fake, real, density, derive(0, "metric"), origin, translate)
     scores: dict[str, Score] = {}
     for name, metric in chosen.items():
         try:
@@ -194,5 +251,6 @@ def validation(generator: Generator, dataset: Dataset, seed: int) -> float:
     """The number by which snapshots are compared: lower is better; not a number where it cannot be measured."""
     seed, chosen = derive(seed, "validation"), metrics([SELECTION])
     ((n, _),) = _by_size(chosen, dataset).items()
-    fake = sample(generator, n, seed, labels(dataset, n, seed))
+    start = origin(generator, dataset, n, "validation", seed)
+    fake = sample(generator, n, seed, labels(dataset, n, seed), start)
     return measure(chosen, dataset, fake, dataset.some("validation", n))[SELECTION].value

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganzoo.dataset import Batch
+from ganzoo.errors import IncompatibleError
 
 
 class Generator(nn.Module, ABC):
@@ -44,6 +45,32 @@ class Generator(nn.Module, ABC):
         """Called once before each turn (each repeat of it) of this player, without gradients: moves buffers that change
         once a turn, under the rules of `Discriminator.prepare`. Optional."""
         return
+
+
+class Translator(Generator):
+    """``x' = G(x, c)``: starts from a sample, of ``shape``, and makes it one of the label ``c``.
+
+    Where it is evaluated or drawn it starts from samples that it was not trained on.
+    """
+
+    shape: tuple[int, ...]
+
+    def source(
+        self, n: int, rng: torch.Generator, batch: Batch | None = None, label: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The samples of the batch, and the labels asked for: by default those of the batch in another order, as often
+        as in the data.
+
+        Raises:
+            IncompatibleError: there are not ``n`` samples to start from, or they have no labels.
+        """
+        if batch is None or len(batch.x) != n:
+            raise IncompatibleError(f"{type(self).__name__} starts from samples: it needs as many as it is to make")
+        if label is not None:
+            return batch.x, label
+        if batch.label is None:
+            raise IncompatibleError(f"{type(self).__name__} is told which label to make, and the data have none")
+        return batch.x, batch.label[torch.randperm(n, generator=rng, device=rng.device)]
 
 
 class TractableGenerator(Generator):

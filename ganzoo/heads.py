@@ -1,4 +1,5 @@
-"""Where networks read labels: their code, and the last layers of discriminators that read them there.
+"""Where networks read labels: their code, the last layers of discriminators that read them there, and what class logits
+say of them.
 
 ==============  ==================================  =================================================
 head            score of features ``φ``, label y    class logits
@@ -15,7 +16,7 @@ from typing import Final, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from ganzoo.discriminator import Verdict
 from ganzoo.errors import IncompatibleError
@@ -27,7 +28,7 @@ HEADS: Final = (SCORE, PROJECTION, CLASSIFY)
 
 
 def read(c: Tensor | None, classes: int) -> Tensor:
-    """Labels ``(n,)`` that have to be there.
+    """Labels that have to be there.
 
     Raises:
         IncompatibleError: they are not.
@@ -38,12 +39,14 @@ def read(c: Tensor | None, classes: int) -> Tensor:
 
 
 def code(c: Tensor | None, classes: int, like: Tensor) -> Tensor:
-    """The one-hot code ``(n, classes)`` of labels ``(n,)``, in the precision of ``like``; raises as `read` does."""
-    return one_hot(read(c, classes), classes).to(like.dtype)
+    """The code ``(n, classes)`` of labels, in the precision of ``like``: one-hot of labels ``(n,)``, several labels
+    ``(n, classes)`` themselves. Raises as `read` does."""
+    c = read(c, classes)
+    return (one_hot(c, classes) if c.ndim == 1 else c).to(like.dtype)
 
 
 def condition(x: Tensor, c: Tensor | None, classes: int) -> Tensor:
-    """``x (n, d, …)`` with the label's one-hot code as more features or constant maps; ``x`` itself without classes."""
+    """``x (n, d, …)`` with the label's code as more features or constant maps; ``x`` itself without classes."""
     if not classes:
         return x
     label = code(c, classes, x)
@@ -76,3 +79,17 @@ class Head(nn.Module):
         if self.label is not None:
             score = score + (x * self.label(code(c, self.classes, x))).sum(1)
         return Verdict(score, None if self.logits is None else self.logits(x))
+
+
+def classification(logits: Tensor, label: Tensor) -> Tensor:
+    """``−E log P(label | logits)`` in nats, a scalar: of labels ``(n,)`` by a softmax, of several labels ``(n,
+    classes)`` by as many independent sigmoids, summed."""
+    if label.ndim == 1:
+        return cross_entropy(logits, label)
+    return binary_cross_entropy_with_logits(logits, label.to(logits.dtype), reduction="sum") / len(logits)
+
+
+def right(logits: Tensor, label: Tensor) -> Tensor:
+    """Whether the label has the largest logit, ``(n,)``; of several labels whether each logit has the sign of its
+    label, ``(n, classes)``."""
+    return logits.argmax(1) == label if label.ndim == 1 else (logits > 0) == label.bool()

@@ -129,7 +129,7 @@ class NoiseToMap(nn.Module):
 @final
 class ClassBatchNorm2d(nn.Module):
     """``γ[c] (x − μ)/√(v + ε) + β[c]``: ``x (n, channels, h, w)`` normalised by the statistics of the whole batch,
-    then a gain and a bias of each label's own; ``c (n,)``, int64.
+    then a gain and a bias of each label's own, summed where there are several; ``c (n,)`` or ``(n, classes)``, int64.
 
     de Vries et al., "Modulating early visual processing by language" (2017), after Dumoulin, Shlens & Kudlur (2017).
     The running statistics are those of ``nn.BatchNorm2d``, whatever the labels; ``weight`` and ``bias`` are ``(classes,
@@ -144,8 +144,12 @@ class ClassBatchNorm2d(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         x = self.norm(x)
-        weight, bias = (embedding(c, rows)[:, :, None, None].to(x.dtype) for rows in (self.weight, self.bias))
+        weight, bias = (self._of(c, rows)[:, :, None, None].to(x.dtype) for rows in (self.weight, self.bias))
         return x * weight + bias
+
+    @staticmethod
+    def _of(c: Tensor, rows: Tensor) -> Tensor:
+        return embedding(c, rows) if c.ndim == 1 else c.to(rows.dtype) @ rows
 
 
 _APPLY: Final[Mapping[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]]] = {

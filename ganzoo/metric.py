@@ -20,6 +20,9 @@ class Evidence:
     ``fake`` are samples of ``P_G``; ``real`` are samples of ``P_data`` that the generator has not seen; ``log_prob`` is
     the generator's, where it has one; ``seed`` is for the metric's own randomness. Everything is on the CPU. Scoring
     real data that is passed off as ``fake`` gives the floor: what a perfect generator would get.
+
+    Of a generator that starts from samples, ``origin`` are those that ``fake`` was made of, the first ones of the
+    held-out part, and ``translate(x, c)`` makes others.
     """
 
     dataset: Dataset
@@ -27,6 +30,8 @@ class Evidence:
     real: Batch
     log_prob: Callable[[Tensor], Tensor] | None = None
     seed: int = 0
+    origin: Batch | None = None
+    translate: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def rng(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)

@@ -30,12 +30,13 @@ from ganzoo.discriminator import Discriminator
 from ganzoo.errors import IncompatibleError, OptionError, UnknownNameError, suggest
 from ganzoo.files import atomic_write, copy_file, copy_or_remove, sha256, write_json
 from ganzoo.game import DISCRIMINATOR
-from ganzoo.generator import Generator, TractableGenerator
+from ganzoo.generator import Generator, TractableGenerator, Translator
 from ganzoo.inference import folded
 from ganzoo.origin import CARD, CONFIG, CRITIC, FORMAT, METRICS, MOST, SAMPLES, WEIGHTS, Origin, locate, read_config
-from ganzoo.part import Part, as_object
+from ganzoo.part import Option, Part, as_object
 from ganzoo.recipe import Recipe
 from ganzoo.registry import normalise
+from ganzoo.seeds import derive
 from ganzoo.weights import to_bytes, weighted
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 #: As many samples are worth having the generator folded for them.
 FOLDED: Final = 256
+#: Of a label, where samples have several.
+_TRUTH: Final = Option("a label", bool)
 
 
 @final
@@ -169,7 +172,8 @@ class Model:
         """``n`` samples ``x (n, *shape)`` on the CPU, with the labels they were made for where there are any.
 
         The same ``seed`` gives the same samples; without one they differ from call to call. ``label`` asks for one
-        label, by its number or its name, or for one each, ``(n,)``.
+        label, by its number or its name (``round``, ``glasses=round``), or for one each, ``(n,)``. Where samples have
+        several, it names those that they have (``Smiling,Young``), or is ``(classes,)`` or ``(n, classes)`` of 0 and 1.
         """
         chunks = list(self.samples(n, seed=seed, label=label))
         labels = [chunk.label for chunk in chunks if chunk.label is not None]
@@ -179,18 +183,71 @@ class Model:
         """What `sample` gives, in chunks as they are made: for more than fits into memory."""
         if n < 1:
             raise OptionError(f"n={n} is not allowed; it takes int ≥ 1")
+        if isinstance(self.generator, Translator):
+            raise IncompatibleError(
+                f"{self.name} starts from samples: say translate(x, label), or `ganzoo sample MODEL --source FILE --to "
+                "LABEL`"
+            )
         seed = secrets.randbits(63) if seed is None else seed
         generator = folded(self.generator) if n >= FOLDED else self.generator
-        yield from evaluate.samples(generator, n, seed, None if label is None else self._labels(n, label))
-
-    def _labels(self, n: int, label: int | str | Tensor) -> Tensor:
-        if self.generator.source(1, torch.Generator(next(self.generator.parameters()).device))[1] is None:
+        reads = self.generator.source(1, torch.Generator(next(self.generator.parameters()).device))[1] is not None
+        if label is not None and not reads:
             raise IncompatibleError(f"{self.name} reads no label: its {type(self.generator).__name__} ignores it")
-        number = self._numbered(label) if isinstance(label, str) else label
-        labels = torch.as_tensor(number).expand(n) if isinstance(number, int) else number
+        if label is None and reads and self.data.several:  # a generator draws one of them
+            coins = torch.Generator().manual_seed(derive(seed, "labels"))
+            label = torch.randint(2, (n, self.data.classes or 0), generator=coins)
+        yield from evaluate.samples(generator, n, seed, None if label is None else self.numbers(n, label))
+
+    def translate(self, x: Tensor, label: int | str | Tensor) -> Tensor:
+        """Samples ``x (n, *shape)`` made into samples of a label, on the CPU: `IncompatibleError` where the generator
+        starts from noise.
+
+        The label is one for all, by its number or name, or one each; where samples have several, ``label`` is as in
+        `sample`.
+        """
+        if not isinstance(self.generator, Translator):
+            kind = type(self.generator).__name__
+            raise IncompatibleError(f"{self.name} translates nothing: its {kind} starts from noise, as in sample(n)")
+        if tuple(x.shape[1:]) != self.data.shape:
+            raise OptionError(
+                f"{self.name} takes samples (n, {', '.join(map(str, self.data.shape))}), not {tuple(x.shape)}"
+            )
+        return evaluate.translate(self.generator, x, self.numbers(len(x), label))
+
+    def numbers(self, n: int, label: int | str | Tensor) -> Tensor:
+        """A label for each of ``n`` samples, as networks read them: ``(n,)``, or ``(n, classes)`` of 0 and 1 where
+        samples have several."""
         classes = self.data.classes or 0
+        if self.data.several:
+            return self._codes(n, label, classes)
+        number = self._numbered(self._value(label)) if isinstance(label, str) else label
+        labels = torch.as_tensor(number).expand(n) if isinstance(number, int) else number
         if len(labels) != n or int(labels.min()) < 0 or int(labels.max()) >= classes:
             raise OptionError(f"label must be one of 0 to {classes - 1}, or {n} of them, not {label}")
+        return labels
+
+    def _codes(self, n: int, label: int | str | Tensor, classes: int) -> Tensor:
+        code = self._several(label) if isinstance(label, str) else torch.as_tensor(label)
+        codes = code.expand(n, classes) if code.shape == (classes,) else code
+        if codes.shape != (n, classes) or not bool(((codes == 0) | (codes == 1)).all()):
+            raise OptionError(f"label must be {classes} of 0 and 1, or so many for each of {n}, not {label}")
+        return codes.long()
+
+    def _value(self, label: str) -> str:
+        """The label in ``ATTRIBUTE=LABEL``, as in ``glasses=round``."""
+        attribute, equals, value = label.partition("=")
+        if not equals or not self.data.attribute or label in self.data.labels:
+            return label
+        if normalise(attribute) != normalise(self.data.attribute):
+            raise OptionError(f"{self.name}: labels are of {self.data.attribute}, not of {attribute!r}")
+        return value
+
+    def _several(self, label: str) -> Tensor:
+        """``Smiling,Young=false``: one, zero; what is not named is zero."""
+        labels = torch.zeros(self.data.classes or 0, dtype=torch.long)
+        for each in filter(None, (piece.strip() for piece in label.split(","))):
+            name, equals, value = each.partition("=")
+            labels[self._numbered(name)] = int(_TRUTH.parse(value, self.name)) if equals else 1
         return labels
 
     def _numbered(self, label: str) -> int:

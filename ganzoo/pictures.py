@@ -15,12 +15,15 @@ from torch import Tensor
 from ganzoo import density as truth
 from ganzoo.dataset import Dataset, Description, TractableDataset
 from ganzoo.density import Density
+from ganzoo.errors import DataError
 from ganzoo.files import atomic_write
 
 SHOWN: Final = 2_000
 #: Images in a picture, a square of them.
 IMAGES: Final = 64
 INK: Final = "#c2410c"
+#: What is read. Pillow knows more, by their content whatever a file is called, and starts programs for some.
+FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 
 
 def draw(dataset: Dataset | Description, x: Tensor, path: Path, title: str = "") -> None:
@@ -35,11 +38,59 @@ def count(shape: Sequence[int]) -> int:
     return IMAGES if len(shape) == 3 else SHOWN
 
 
-def draw_rows(about: Description, x: Tensor, path: Path, title: str = "") -> None:
-    """Draw ``x (rows, columns, *shape)`` into a PNG file, images of a row beside each other."""
+def draw_rows(about: Description, x: Tensor, path: Path, title: str = "", heads: Sequence[str] = ()) -> None:
+    """Draw ``x (rows, columns, *shape)`` into a PNG file, images of a row beside each other, under the columns'
+    ``heads``."""
     rows, columns = x.shape[:2]
-    with _drawn(path, title, (max(2.0, 0.5 * columns), max(2.0, 0.5 * rows))) as axes:
+    with _drawn(path, title, (max(2.0, 0.5 * columns), max(2.0, 0.5 * rows) + 0.7 * bool(heads))) as axes:
         _grid(axes, about, x.flatten(0, 1), columns)
+        for column, head in enumerate(heads):
+            at = (column + 0.5) * (x.shape[-1] + 2)
+            axes.text(at, -2, head, rotation=45, ha="left", va="bottom", fontsize=7)
+        if heads:
+            axes.set_title(title, fontsize=9, pad=40)
+
+
+def write(about: Description, x: Tensor, path: Path) -> None:
+    """Write one image ``(channels, height, width)`` as it is, a pixel for a pixel, into a PNG file."""
+    from PIL import Image
+
+    levels = (256 * about.shown(x)).floor().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    drawn = io.BytesIO()
+    Image.fromarray(levels.squeeze(-1) if levels.shape[-1] == 1 else levels).save(drawn, "png")
+    atomic_write(path, drawn.getvalue())
+
+
+def read(about: Description, path: Path) -> Tensor:
+    """The image in a file as a sample ``(channels, height, width)`` of these data.
+
+    A level k is the middle of what is dequantised to it. What is transparent is laid on white.
+
+    Raises:
+        DataError: there is no image, or it is of another size or other channels.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS) as found:
+            found.load()
+            image = found
+    except Exception as error:  # decoders raise whatever they stumble over
+        raise DataError(f"{path} cannot be read as an image ({error}); give a .png or .jpg file") from error
+    channels, height, width = about.shape
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    grey = image.mode in ("1", "L", "LA", "I", "I;16")
+    kinds = {True: "grey", False: "in colour"}
+    if (width, height) != image.size or (channels == 1) != grey:
+        is_one, takes = (
+            f"{image.width} × {image.height} and {kinds[grey]}",
+            f"{width} × {height} and {kinds[channels == 1]}",
+        )
+        raise DataError(f"{path} is {is_one}, and images here are {takes}: resize or convert it first")
+    levels = torch.frombuffer(bytearray(image.convert("L" if grey else "RGB").tobytes()), dtype=torch.uint8)
+    return about.valued((levels.float().reshape(height, width, channels).permute(2, 0, 1) + 0.5) / 256)
 
 
 @contextmanager

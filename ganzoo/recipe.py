@@ -20,7 +20,7 @@ from ganzoo.dataset import Batch, Dataset
 from ganzoo.discriminator import Discriminator
 from ganzoo.errors import ExportError, GanzooError, IncompatibleError, OptionError, suggest
 from ganzoo.game import GENERATOR, Sum, Turn, Weighted
-from ganzoo.generator import Generator
+from ganzoo.generator import Generator, Translator
 from ganzoo.part import Option, Part, as_object, resolve, to_json
 from ganzoo.plugins import registry
 from ganzoo.registry import RECIPE_NAME, Entry, Expected, Paper, RecipeEntry
@@ -210,10 +210,11 @@ class Recipe:
                 raise IncompatibleError(f"{name}.classes={classes}, but the data have {dataset.classes or 'no'} labels")
         with torch.device("meta"):
             networks = self.networks()
-        label = torch.zeros(2, dtype=torch.long) if dataset.classes else None
         for network in networks.values():
-            _check_shape(network, Batch(torch.zeros(2, *dataset.shape), label))
+            _check_shape(network, _blank(dataset, 2))
             _check_batch(network, dataset, self.batch_size)
+            if self.shared_noise and isinstance(network, Translator):
+                raise IncompatibleError(f"shared_noise=true, and {type(network).__name__} starts from samples")
         for turn in self.turns:
             for weighted in turn.built().losses:
                 if hasattr(weighted.term, "check"):
@@ -232,14 +233,21 @@ def _check_shape(network: nn.Module, real: Batch) -> None:
         raise IncompatibleError(f"{type(network).__name__} makes samples of shape {shapes}")
 
 
+def _blank(dataset: Dataset, n: int) -> Batch:
+    """A batch of the shapes that the data have."""
+    several = (dataset.classes or 0,) if dataset.several else ()
+    label = torch.zeros(n, *several, dtype=torch.long) if dataset.classes else None
+    return Batch(torch.zeros(n, *dataset.shape), label)
+
+
 def _check_batch(network: nn.Module, dataset: Dataset, n: int) -> None:
     """A discriminator must take batches as large as the recipe's (packs must divide them); tried in the same way."""
     if not isinstance(network, Discriminator):
         return
     with torch.device("meta"), torch.no_grad():
-        x, label = torch.zeros(n, *dataset.shape), torch.zeros(n, dtype=torch.long)
+        x, label = _blank(dataset, n)
         try:
-            network(x, label if dataset.classes else None)
+            network(x, label)
         except GanzooError:
             raise
         except Exception as error:  # a plugin's network may raise anything

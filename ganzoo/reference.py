@@ -21,12 +21,12 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from ganzoo.dataset import Batch, Dataset
 from ganzoo.errors import IncompatibleError
 from ganzoo.extractor import Extractor, Features
 from ganzoo.files import atomic_write, cache_folder, sha256
+from ganzoo.heads import classification, right
 from ganzoo.seeds import derive
 
 #: Part of the name under which classifiers are kept: raise it where anything below changes.
@@ -93,7 +93,7 @@ def train(dataset: Dataset, seed: int = 0) -> Classifier:
     for _ in range(STEPS):
         x, label = dataset.decoded(data.take(torch.randint(len(data.x), (BATCH,), generator=rng)), rng)
         assert label is not None
-        loss = cross_entropy(network(x)[1], label)
+        loss = classification(network(x)[1], label)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -103,10 +103,10 @@ def train(dataset: Dataset, seed: int = 0) -> Classifier:
 
 @torch.no_grad()
 def accuracy(network: Classifier, data: Batch) -> float:
-    """The share of samples whose label has the largest logit."""
+    """The share of labels that are told right."""
     assert data.label is not None
-    found = torch.cat([network(piece)[1].argmax(1) for piece in data.x.split(500)])
-    return float((found == data.label).float().mean())
+    logits = torch.cat([network(piece)[1] for piece in data.x.split(500)])
+    return float(right(logits, data.label).float().mean())
 
 
 def _classes(dataset: Dataset) -> int:

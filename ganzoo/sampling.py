@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -17,7 +17,7 @@ from torch import Tensor
 from ganzoo import model as models
 from ganzoo import pictures
 from ganzoo.dataset import Batch
-from ganzoo.errors import OptionError
+from ganzoo.errors import DataError, OptionError
 from ganzoo.files import writing
 from ganzoo.model import Model
 from ganzoo.origin import locate
@@ -52,6 +52,49 @@ def write_samples(
     chunks = _counted(model.samples(n, seed=seed, label=label), made)
     shape = writers[out.suffix](model, chunks, n, out)
     return f"{n:,} samples of {model.name} (seed {seed}), shape {shape}: {out}"
+
+
+def write_translations(
+    path: str, sources: Sequence[Path], labels: Sequence[str], device: str, out: Path, heard: Heard
+) -> str:
+    """Make samples of each label of each source, and write them: one of one source as a picture of its own size,
+    several as rows of sources and columns of labels, or as a file of samples. Returns what was done, in words."""
+    writers = {".npz": _npz, ".safetensors": _safetensors}
+    if out.suffix not in (".png", *writers):
+        raise OptionError(f"--out {out}: samples are written as .png, {', '.join(writers)}")
+    model = models.open_model(locate(path, heard=heard), device)
+    x = torch.cat([_source(model, source) for source in sources])
+    made = [model.translate(x, label) for label in labels]
+    grid = torch.stack(made, 1)
+    image = len(model.data.shape) == 3
+    if out.suffix != ".png":
+        c = torch.stack([model.numbers(len(x), label) for label in labels], 1)
+        writers[out.suffix](model, iter([Batch(grid.flatten(0, 1), c.flatten(0, 1))]), len(x) * len(labels), out)
+    elif image and grid.shape[:2] == (1, 1):
+        pictures.write(model.data, grid[0, 0], out)
+    elif image:
+        pictures.draw_rows(model.data, torch.cat([x[:, None], grid], 1), out, model.name, ("source", *labels))
+    else:
+        pictures.draw(model.dataset, grid.flatten(0, 1), out, model.name)
+    return f"{len(x):,} sources as {', '.join(labels)} by {model.name}, shape {tuple(grid.shape[2:])}: {out}"
+
+
+def _source(model: Model, path: Path) -> Tensor:
+    """The samples in a file: an image, or what `write_samples` writes into an archive of arrays."""
+    if path.suffix != ".npz":
+        if len(model.data.shape) != 3:
+            raise OptionError(f"{path}: {model.name} is not of images; give samples as x in an .npz archive")
+        return pictures.read(model.data, path)[None]
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            x = torch.from_numpy(arrays["x"]).float()
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} cannot be read as an .npz archive with an array x ({error})") from error
+    if tuple(x.shape[1:]) != model.data.shape or not len(x):
+        raise DataError(
+            f"{path}: x is {tuple(x.shape)}, and samples here are (n, {', '.join(map(str, model.data.shape))})"
+        )
+    return x
 
 
 def _counted(chunks: Iterator[Batch], made: Made) -> Iterator[Batch]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganzoo import evaluate
-from ganzoo.dataset import PARTS, Batch, Dataset, TractableDataset
+from ganzoo.dataset import PARTS, Batch, Dataset, PartName, TractableDataset
 from ganzoo.density import Density
 from ganzoo.errors import IncompatibleError
 from ganzoo.generator import Generator, TractableGenerator
@@ -81,18 +81,20 @@ def of_generator(generator: Generator, dataset: Dataset) -> Side:
     sizes = SIZES if isinstance(dataset, TractableDataset) else [len(dataset.part(name).x) for name in PARTS]
 
     def draw(seed: int, purpose: str = "one") -> Parts:
-        def part(name: str, n: int) -> Tensor:
+        def part(name: PartName, n: int) -> Tensor:
             own = derive(seed, f"{purpose} {name}")
-            x = evaluate.sample(generator, n, own, evaluate.labels(dataset, n, own)).x
+            start = evaluate.origin(generator, dataset, n, name, own)
+            x = evaluate.sample(generator, n, own, evaluate.labels(dataset, n, own), start).x
             if bad := int((~x.flatten(1).isfinite()).any(1).sum()):
                 raise IncompatibleError(f"{bad:,} of {n:,} samples of the generator are not finite numbers")
             return x
 
         return Parts(*(part(name, n) for name, n in zip(PARTS, sizes, strict=True)))
 
-    reads_labels = evaluate.sample(generator, 1, 0, evaluate.labels(dataset, 1, 0)).label is not None
-    known = isinstance(generator, TractableGenerator) and not reads_labels
-    density = _GeneratorDensity(generator, dataset.shape) if known else None
+    density = None
+    if isinstance(generator, TractableGenerator):
+        reads_labels = evaluate.sample(generator, 1, 0, evaluate.labels(dataset, 1, 0)).label is not None
+        density = None if reads_labels else _GeneratorDensity(generator, dataset.shape)
     return Side(draw, lambda seed: (draw(seed), draw(seed, "two")), tuple(dataset.shape), density)
 
 

@@ -28,10 +28,10 @@ from ganzoo.device import pick_device
 from ganzoo.engine import AUTO, COMPILED, SINGLE, STACK, Choice, choose, make
 from ganzoo.engine.base import Engine
 from ganzoo.errors import GanzooError, OptionError
-from ganzoo.evaluate import sample, validation
+from ganzoo.evaluate import labels, origin, sample, translations, validation
 from ganzoo.files import finite
 from ganzoo.folder import claim, locked
-from ganzoo.generator import Generator
+from ganzoo.generator import Generator, Translator
 from ganzoo.plugins import host
 from ganzoo.recipe import Recipe
 from ganzoo.seeds import derive
@@ -148,8 +148,18 @@ class Run:
             return
         path = self.folder / "pictures" / f"step-{self.step:09d}.png"
         if not path.exists() or self.step == self.recipe.steps:
-            x = sample(self.generator(), pictures.count(self.dataset.shape), derive(self.seed, "picture")).x
-            pictures.draw(self.dataset, x, path, f"{self.recipe.name}, seed {self.seed}, step {self.step:,}")
+            self._draw(path, f"{self.recipe.name}, seed {self.seed}, step {self.step:,}")
+
+    def _draw(self, path: Path, title: str) -> None:
+        generator, n, seed = self.generator(), pictures.count(self.dataset.shape), derive(self.seed, "picture")
+        if isinstance(generator, Translator) and len(self.dataset.shape) == 3:
+            shown = translations(generator, self.dataset)
+            pictures.draw_rows(self.dataset.described(), shown.x, path, title, shown.names)
+        else:
+            n = min(n, len(self.dataset.stored("held-out").x))
+            start = origin(generator, self.dataset, n, "held-out", seed)
+            label = None if start is None else labels(self.dataset, n, seed)
+            pictures.draw(self.dataset, sample(generator, n, seed, label, start).x, path, title)
 
     # State ------------------------------------------------------------------------------------------------------------
 

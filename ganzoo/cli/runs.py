@@ -14,6 +14,8 @@ from ganzoo.cli.shared import DEVICES, option_engine, option_metric, option_o, q
 if TYPE_CHECKING:
     from ganzoo.executor import Result
 
+_GIVEN = click.core.ParameterSource.COMMANDLINE
+
 
 @click.command(short_help="Train a recipe.")
 @click.argument("name")
@@ -83,6 +85,21 @@ def _stop_here() -> NoReturn:
 @click.option("-n", "n", default=64, show_default=True, type=click.IntRange(1, 100_000_000), help="How many samples.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same samples.")
 @click.option("--label", help="The label to generate, by name or number, where the generator reads labels.")
+@click.option(
+    "--source",
+    "sources",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A picture to translate, or x in an .npz file. May be repeated.",
+)
+@click.option(
+    "--to",
+    "targets",
+    metavar="LABEL",
+    multiple=True,
+    help="What to make of it: a label, glasses=round, or Smiling,Young=false. May be repeated.",
+)
 @click.option("--device", default="cpu", show_default=True, type=DEVICES)
 @click.option(
     "--out",
@@ -91,14 +108,36 @@ def _stop_here() -> NoReturn:
     type=click.Path(path_type=Path),
     help="A .png, .npz or .safetensors file.",
 )
-def sample(model: str, n: int, seed: int, label: str | None, device: str, out: Path) -> None:
+@click.pass_context
+def sample(
+    ctx: click.Context,
+    model: str,
+    n: int,
+    seed: int,
+    label: str | None,
+    sources: tuple[Path, ...],
+    targets: tuple[str, ...],
+    device: str,
+    out: Path,
+) -> None:
     """Draw samples from MODEL: its folder, that of a run or of `train`, or ORG/NAME[@REV] on the Hugging Face Hub.
 
     They are written as they are made, so that there may be more than fits into memory.
+
+    A model that translates takes a --source, and the labels --to which it is translated. One picture and one label give
+    a picture of the same size, several a table of sources and labels.
     """
     from ganzoo.progress import counting
-    from ganzoo.sampling import write_samples
+    from ganzoo.sampling import write_samples, write_translations
 
+    if sources or targets:
+        if not (sources and targets):
+            raise click.UsageError("--source and --to go together: what to translate, and into what")
+        given = [name for name in ("n", "seed", "label") if ctx.get_parameter_source(name) is _GIVEN]
+        if given:
+            raise click.UsageError(f"{'-n' if given[0] == 'n' else f'--{given[0]}'} does not go with --source")
+        click.echo(write_translations(model, sources, targets, device, out, heard))
+        return
     with counting("samples", n) as made:
         said = write_samples(model, n, seed, label, device, out, heard, made)
     click.echo(said)

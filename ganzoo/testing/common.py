@@ -18,7 +18,7 @@ from ganzoo.discriminator import Discriminator, Verdict
 from ganzoo.engine.functional import Functional
 from ganzoo.errors import DataError, IncompatibleError
 from ganzoo.game import Draw, Round
-from ganzoo.generator import Generator, TractableGenerator
+from ganzoo.generator import Generator, TractableGenerator, Translator
 
 REPLICAS: Final = 3
 BATCH: Final = 8
@@ -186,6 +186,20 @@ class SmallImageDiscriminator(Discriminator):
         return Verdict(out[:, 0], out[:, 1:])
 
 
+class SmallTranslator(Translator):
+    """The same, from one sample to another."""
+
+    shape = (2,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.body = nn.Parameter(torch.randn(CLASSES, 2)), nn.Linear(2, 2)
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        assert c is not None
+        return torch.tanh(self.body(z) + self.mean[c])
+
+
 def steep_discriminator() -> SmallDiscriminator:
     """One whose input gradient is longer than 1, so that a one-sided penalty has something to say."""
     return _steep(SmallDiscriminator())
@@ -203,6 +217,7 @@ def _steep(network: Any) -> Any:
 
 SMALL: Final[Mapping[str, Make]] = {"generator": SmallGenerator, "discriminator": SmallDiscriminator}
 STEEP: Final[Mapping[str, Make]] = {**SMALL, "discriminator": steep_discriminator}
+SMALL_TRANSLATING: Final[Mapping[str, Make]] = {**SMALL, "generator": SmallTranslator}
 SMALL_IMAGES: Final[Mapping[str, Make]] = {"generator": SmallImageGenerator, "discriminator": SmallImageDiscriminator}
 STEEP_IMAGES: Final[Mapping[str, Make]] = {**SMALL_IMAGES, "discriminator": steep_image_discriminator}
 

@@ -55,9 +55,12 @@ def check_dataset(make: Callable[[], Dataset], *, name: str = "") -> None:
         )
     if (label := parts["train"].label) is not None:
         seen = len(label.unique())
-        expect(
-            seen == dataset.classes, f"{name}: classes is {dataset.classes}, the train part has {seen} different labels"
-        )
+        if not dataset.several:
+            expect(
+                seen == dataset.classes,
+                f"{name}: classes is {dataset.classes}, the train part has {seen} different labels",
+            )
+    _check_translated(dataset, name)
     if isinstance(dataset, TractableDataset):
         _check_disjoint(parts, name)
         _check_density(dataset, name)
@@ -79,13 +82,30 @@ def _check_batch(dataset: Dataset, batch: Batch, what: str) -> None:
         return expect(label is None, f"{what} has labels, but classes is None")
     if label is None:
         return expect(False, f"{what} has no labels, but classes is {dataset.classes}")
-    right = label.dtype == torch.int64 and len(label) == n
-    expect(right, f"{what}: labels are {label.dtype} {tuple(label.shape)}, the contract is int64 (n, …)")
-    inside = int(label.min()) >= 0 and int(label.max()) < dataset.classes
+    wanted = (n, dataset.classes) if dataset.several else (n,)
+    right = label.dtype == torch.int64 and label.shape == wanted
+    expect(right, f"{what}: labels are {label.dtype} {tuple(label.shape)}, the contract is int64 {wanted}")
+    most = 1 if dataset.several else dataset.classes - 1
+    inside = int(label.min()) >= 0 and int(label.max()) <= most
     return expect(
         inside,
-        f"{what}: labels go from {int(label.min())} to {int(label.max())}, the contract is 0 … {dataset.classes - 1}",
+        f"{what}: labels go from {int(label.min())} to {int(label.max())}, the contract is 0 … {most}",
     )
+
+
+def _check_translated(dataset: Dataset, name: str) -> None:
+    """Where it knows what translations come to, a sample as its own label is the sample."""
+    x, label = dataset.some("held-out", 64)
+    n = len(x)
+    if label is None or label.ndim > 1 or (first := dataset.translated("held-out", n, 0)) is None:
+        return
+    for each in range(dataset.classes or 0):
+        made = first if each == 0 else dataset.translated("held-out", n, each)
+        right = isinstance(made, Tensor) and made.shape == x.shape and finite(made)
+        expect(right, f"{name}: translated({each}) is no (n, *shape) of finite numbers")
+        own = label == each
+        kept = made is not None and torch.equal(made[own], x[own])
+        expect(kept, f"{name}: samples of label {each} are changed by translated to their own label")
 
 
 def _check_disjoint(parts: Mapping[PartName, Batch], name: str) -> None:
@@ -181,7 +201,11 @@ def check_metric(metric: Metric, *, datasets: Iterable[str] = (), name: str = ""
     )
     missing: list[DataError] = []
     more = [(world, False) for world in datasets]
-    found = ([each for each in _evidence(worlds, missing) if metric.applies(each[0])] for worlds in (WORLDS, more))
+    found = (
+        [each for each in evidence(worlds, missing) if metric.applies(each[0])]
+        for evidence in (_evidence, _translations)
+        for worlds in (WORLDS, more)
+    )
     cases = next(filter(None, found), [])
     if not cases and missing:
         raise missing[0]
@@ -247,6 +271,46 @@ def _evidence(
         else:
             perfect = Evidence(dataset, fake, real)
             yield perfect, replace(perfect, fake=away), replace(perfect, fake=train)
+
+
+def _translations(
+    worlds: Iterable[tuple[str, bool]], missing: list[DataError]
+) -> Iterator[tuple[Evidence, Evidence, Evidence]]:
+    """Evidence of a perfect translator (where the truth is known, that; else any real sample of the label), of one that
+    gives one sample far from all data, and of one that gives its source back."""
+    for world, _ in dict.fromkeys((world, False) for world, _ in worlds):
+        try:
+            dataset: Dataset = Part("dataset", world).build()
+            start, real = dataset.some("held-out", EVIDENCE), dataset.some("validation", EVIDENCE)
+            right = _perfect(dataset, start)
+        except DataError as error:
+            missing.append(error)
+            continue
+        if right is None or start.label is None:
+            continue
+        label = start.label.roll(1, 0)
+        for_each = (right, lambda x, c: torch.full_like(x, 20.0), lambda x, c: x)
+        one, two, three = (
+            Evidence(dataset, Batch(f(start.x, label), label), real, None, 0, start, f) for f in for_each
+        )
+        yield one, two, three
+
+
+def _perfect(dataset: Dataset, start: Batch) -> Callable[[Tensor, Tensor], Tensor] | None:
+    """Of the first rows of ``start``, whatever else it is given."""
+    classes = dataset.classes
+    if classes is None or dataset.several:
+        return None
+    truth = [dataset.translated("held-out", len(start.x), label) for label in range(classes)]
+    if any(each is None for each in truth):
+        train = dataset.some("train", EVIDENCE)
+        assert train.label is not None
+        rows = [train.x[train.label == label] for label in range(classes)]
+        if not all(map(len, rows)):
+            return None
+        truth = [each[torch.arange(len(start.x)) % len(each)] for each in rows]
+    table = torch.stack([each for each in truth if each is not None])
+    return lambda x, c: table[c, torch.arange(len(x))]
 
 
 def check_extractor(extractor: Extractor, *, name: str = "") -> None:

@@ -17,7 +17,7 @@ from ganzoo.part import KINDS, Option, Part
 from ganzoo.plugins import NAME, registry
 from ganzoo.recipe import create_recipe, recipe_names
 from ganzoo.registry import Entry, Registry, SuiteEntry
-from ganzoo.testing.common import CLASSES, SMALL_IMAGES, STEEP_IMAGES, Make, attempt, expect
+from ganzoo.testing.common import CLASSES, SMALL_IMAGES, SMALL_TRANSLATING, STEEP_IMAGES, Make, attempt, expect
 from ganzoo.testing.data import check_dataset, check_extractor, check_metric, check_pair
 from ganzoo.testing.game import (
     check_method,
@@ -195,14 +195,18 @@ def _each(check: Callable[..., None]) -> Callable[[Entry, str], None]:
     return run
 
 
-def _played(check: Callable[..., None], images: Mapping[str, Make]) -> Callable[[Entry, str], None]:
-    """Check what is called with a round, between networks of vectors, or of ``images`` where it is for these only."""
+def _played(check: Callable[..., None], *others: Mapping[str, Make]) -> Callable[[Entry, str], None]:
+    """Check what is called with a round, between networks of vectors, or between ``others`` where it is for these only:
+    networks of images, one that translates."""
 
     def either(thing: Any, *, name: str) -> None:
-        try:
-            check(thing, name=name)
-        except IncompatibleError:
-            check(thing, images, name=name)
+        *before, last = (None, *others)
+        for networks in before:
+            try:
+                return check(thing, networks, name=name)
+            except IncompatibleError:
+                continue
+        return check(thing, last, name=name)
 
     return _each(either)
 
@@ -225,13 +229,14 @@ def _network(check: Callable[..., None]) -> Callable[[Entry, str], None]:
 
 
 def _takes(entry: Entry, shape: tuple[int, ...]) -> bool:
-    options = next(variants(entry, shape=shape))
-    try:
-        with torch.device("meta"):
-            entry.create(options)
-    except IncompatibleError:
-        return False
-    return True
+    for options in variants(entry, shape=shape):
+        try:
+            with torch.device("meta"):
+                entry.create(options)
+        except IncompatibleError:
+            continue
+        return True
+    return False
 
 
 def _dataset(entry: Entry, name: str) -> None:
@@ -282,7 +287,7 @@ CHECKS: Final[Mapping[str, Callable[[Entry, str], None]]] = {
     "divergence": _each(check_divergence),
     "method": _method,
     "metric": _metric,
-    "term": _played(check_term, SMALL_IMAGES),
+    "term": _played(check_term, SMALL_IMAGES, SMALL_TRANSLATING),
     "penalty": _played(check_penalty, STEEP_IMAGES),
     "schedule": _each(check_schedule),
     "optimizer": _each(check_optimizer),

@@ -256,7 +256,8 @@ class ClassKL(Metric):
     unit: ClassVar[str] = "nats"
 
     def applies(self, evidence: Evidence) -> bool:
-        return evidence.dataset.classes is not None and evidence.real.label is not None
+        # Samples with several labels are of no one class.
+        return evidence.dataset.classes is not None and not evidence.dataset.several
 
     def __call__(self, evidence: Evidence) -> Score:
         classes = evidence.dataset.classes

@@ -8,18 +8,19 @@ from typing import Any, ClassVar, cast, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from ganzoo import Round, Term
+from ganzoo import Batch, Round, Term, Translator
 from ganzoo.errors import IncompatibleError
 from ganzoo.game import DISCRIMINATOR, GENERATOR
+from ganzoo.heads import classification, right
 from ganzoo.terms import require_players
 
 
 @final
 @dataclass(frozen=True)
 class Classify(Term):
-    """``−E log P(c | x)`` in nats, ``P`` the softmax of the discriminator's class logits: Odena, Olah & Shlens (2017).
+    """``−E log P(c | x)`` in nats, ``P`` the softmax of the discriminator's class logits: Odena, Olah & Shlens (2017);
+    of several labels the product of sigmoids.
 
     ``of`` says whether ``x, c`` are real or generated samples and the labels that they were asked for. The paper's
     ``L_C`` is the sum of both, which both players want to be likely; real samples say nothing to the generator.
@@ -32,17 +33,20 @@ class Classify(Term):
 
     def __call__(self, round: Round) -> Tensor:
         logits, label = self._told(round)
-        return cross_entropy(logits, label)
+        return classification(logits, label)
 
     def observe(self, round: Round) -> dict[str, Tensor]:
-        """The share of labels that have the largest logit."""
+        """The share of labels that are told right."""
         logits, label = self._told(round)
-        return {f"accuracy on {self.of}": (logits.argmax(1) == label).to(logits.dtype).mean()}
+        return {f"accuracy on {self.of}": right(logits, label).to(logits.dtype).mean()}
 
     def check(self, networks: Mapping[str, nn.Module]) -> None:
         require_players(self, networks, self.discriminator, self.generator)
         generator: Any = networks[self.generator]
-        z, c = generator.source(2, torch.Generator().manual_seed(0))
+        start = None
+        if isinstance(generator, Translator):
+            start = Batch(torch.zeros(2, *generator.shape), torch.zeros(2, dtype=torch.long))
+        z, c = generator.source(2, torch.Generator().manual_seed(0), start)
         if c is None:
             raise IncompatibleError(f"classes are told of labels, and {type(generator).__name__} reads none")
         device = next(generator.parameters()).device
@@ -51,7 +55,7 @@ class Classify(Term):
         self._logits(verdict.logits, type(networks[self.discriminator]).__name__)
 
     def _told(self, round: Round) -> tuple[Tensor, Tensor]:
-        """Logits ``(n, classes)`` and labels ``(n,)``."""
+        """Logits ``(n, classes)`` and labels."""
         if self.of == "real":
             verdict, label = round.real_verdict(self.discriminator), round.real.label
         else:

@@ -22,6 +22,8 @@ from ganzoo_images.data.splits import Rule
 from ganzoo_images.data.tables import Hub, Parquet
 
 HUB: Final = "hf:"
+#: The levels of the first so many images of a part as they would be with another label.
+Truth = Callable[[PartName, int, int], Tensor]
 #: Of λ, so that 1 − λ is not 1.
 SMALLEST: Final = 1e-7
 
@@ -45,8 +47,13 @@ class Images(Dataset):
         flip: bool = False,
         logit: float = 0.0,
         seed: int = 0,
+        *,
+        attribute: str = "",
+        several: bool = False,
+        truth: Truth | None = None,
     ) -> None:
         self.shape, self.labels, self.classes = shape, labels, len(labels) or None
+        self.attribute, self.several, self._truth = attribute, several, truth
         self.flip, self.logit, self.seed = flip, logit, seed
         self.unit = "levels dequantised to (k + u)/128 − 1"
         self.limits = (-1.0, 1.0)
@@ -84,6 +91,11 @@ class Images(Dataset):
             mirrored = torch.rand(len(x), 1, 1, 1, generator=rng, device=x.device) < 0.5
             x = torch.where(mirrored, x.flip(-1), x)
         return Batch(self._dequantised(x, rng), stored.label)
+
+    def translated(self, name: PartName, n: int, label: int) -> Tensor | None:
+        if self._truth is None:
+            return None
+        return self.decoded(Batch(self._truth(name, n, label)), torch.Generator().manual_seed(0)).x
 
     def _dequantised(self, levels: Tensor, rng: torch.Generator) -> Tensor:
         x = torch.rand(levels.shape, generator=rng, device=levels.device).add_(levels)

@@ -143,6 +143,9 @@ class ClassifierScore(FeatureMetric):
     unit: ClassVar[str] = "classes"
     better: ClassVar[Literal["lower", "higher"]] = "higher"
 
+    def applies(self, evidence: Evidence) -> bool:
+        return super().applies(evidence) and not evidence.dataset.several  # which are of no one class
+
     def of(self, features: Features, evidence: Evidence) -> Found:
         logits = features(evidence.fake.x)[1]
         if logits is None:
