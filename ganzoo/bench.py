@@ -318,6 +318,8 @@ def _entry(recipe: Recipe, dataset: str, folder: Path, runs: list[tuple[Job, Res
         "dataset": dataset,
         "digest": recipe.digest,
         "definition": recipe.record(),
+        # What is as it always was is not said.
+        **({"translates": True} if recipe.translates else {}),
         "overrides": dict(recipe.overridden),
         "paper": {**asdict(paper), "bibtex": paper.bibtex()} if paper else None,
         "expected": [asdict(each) for each in recipe.expected],

@@ -62,7 +62,7 @@ def about_model(
     """A model's samples, against what it was trained on or another dataset."""
     found = model.open_model(locate(path, heard=heard), device)
     dataset: Dataset = Part("dataset", against).resolved().build() if against else found.dataset
-    made = tuple(found.sample(1, seed=0).x.shape[1:])
+    made = tuple(found.data.shape)
     if made != tuple(dataset.shape):
         raise IncompatibleError(f"{found.name} makes samples of shape {made}, and {against} has {tuple(dataset.shape)}")
     if against and getattr(found.generator, "classes", 0) and found.dataset.classes != dataset.classes:

@@ -298,6 +298,7 @@ def export(
         "generator": network.json(),
         "recipe": definition,
         "data": recipe.dataset.build().described().json(),
+        **({"translates": True} if recipe.translates else {}),
         **provenance,
     }
     write_json(folder / CONFIG, {**config, "sha256": sums})

@@ -127,6 +127,7 @@ def _from_config(config: Json) -> Json:
         "dataset": dataset,
         "digest": "",
         "definition": recipe,
+        "translates": config.get("translates") is True,
         "paper": _paper(method),
         "needs": config.get("needs") or {},
         "changed": config.get("weights") == "changed after training",

@@ -110,6 +110,12 @@ class Recipe:
         return GENERATOR if GENERATOR in makers or not makers else makers[0]
 
     @property
+    def translates(self) -> bool:
+        """Whether that starts from samples."""
+        with torch.device("meta"):
+            return isinstance(self.players[self.model].network.build(), Translator)
+
+    @property
     def paper(self) -> Paper | None:
         """The method's."""
         return registry().find("method", self.method).paper

@@ -88,7 +88,7 @@ def _source(model: Model, path: Path) -> Tensor:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             x = torch.from_numpy(arrays["x"]).float()
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as an .npz archive with an array x ({error})") from error
     if tuple(x.shape[1:]) != model.data.shape or not len(x):
         raise DataError(

@@ -9,7 +9,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from ganzoo import create
 from ganzoo.errors import IncompatibleError
-from ganzoo.heads import HEADS, Head, condition
+from ganzoo.heads import HEADS, Head, classification, code, condition, right
 from ganzoo.layers import ClassBatchNorm2d
 from ganzoo.testing import check_discriminator
 
@@ -131,3 +131,43 @@ def test_the_perceptron_ends_in_its_head():
     assert torch.equal(network(x).logits, network.head.logits(network.body(x)))
     with pytest.raises(IncompatibleError, match="with classes=0 there are none"):
         create("discriminator", "mlp", shape=(2,), head="projection")
+
+
+# Several labels
+
+
+def test_the_code_of_several_labels_is_themselves():
+    several = torch.tensor([[0, 1, 1], [1, 0, 0]])
+    like = torch.zeros(1, dtype=torch.float64)
+    assert torch.equal(code(several, 3, like), several.double())
+    x = torch.zeros(2, 1, 4, 4)
+    assert torch.equal(condition(x, several, 3)[:, 1:, 2, 3], several.float())
+
+
+def test_the_loss_of_a_label_is_that_of_a_softmax_and_of_several_that_of_sigmoids():
+    logits = torch.randn(5, 3, dtype=torch.float64)
+    label, several = torch.tensor([0, 2, 1, 1, 0]), torch.randint(2, (5, 3))
+    p = logits.softmax(1)[torch.arange(5), label]
+    torch.testing.assert_close(classification(logits, label), -p.log().mean())
+    q = torch.where(several == 1, logits.sigmoid(), 1 - logits.sigmoid())
+    torch.testing.assert_close(classification(logits, several), -q.log().sum(1).mean())
+
+
+def test_several_labels_are_right_one_by_one():
+    logits = torch.tensor([[1.0, -1.0, 2.0], [-1.0, -1.0, 3.0]])
+    assert right(logits, torch.tensor([2, 0])).tolist() == [True, False]
+    several = torch.tensor([[1, 0, 1], [1, 0, 0]])
+    assert right(logits, several).tolist() == [[True, True, True], [False, True, False]]
+
+
+def test_batch_normalisation_by_several_labels_adds_their_gains():
+    norm = ClassBatchNorm2d(4, 3)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    x = torch.randn(5, 4, 2, 2)
+    one = torch.tensor([0, 2, 1, 1, 0])
+    same = torch.nn.functional.one_hot(one, 3)
+    torch.testing.assert_close(norm(x, same), norm(x, one))
+    both = torch.tensor([[1, 1, 0]]).expand(5, -1)
+    gain, bias = (rows[:2].sum(0)[:, None, None] for rows in (norm.weight, norm.bias))
+    torch.testing.assert_close(norm(x, both), norm.norm(x) * gain + bias)

@@ -22,9 +22,10 @@ def _labelled(classes: int, what: str) -> int:
 
 
 def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    if len(shape) != 3 or shape[1] % 4 or shape[2] % 4:
+    if len(shape) != 3 or shape[1] % 4 or shape[2] % 4 or shape[1:] == (4, 4):  # a pixel alone has no variance
         raise IncompatibleError(
-            f"it is for images (channels, height, width) whose sides are multiples of 4, and a sample is {shape}"
+            "it is for images (channels, height, width) whose sides are multiples of 4, and larger than 4 × 4; a "
+            f"sample is {tuple(shape)}"
         )
     return shape[0], shape[1], shape[2]
 

@@ -1,0 +1,122 @@
+"""Networks against the tables of the paper, the term and the method against its equations."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from ganzoo import Batch, Part, create
+from ganzoo.engine.functional import Functional
+from ganzoo.errors import IncompatibleError, OptionError
+from ganzoo.game import Round
+from ganzoo.recipe import create_recipe
+from ganzoo_stargan.networks import PatchDiscriminator, PointTranslator, StarGenerator
+from ganzoo_stargan.terms import Reconstruct
+
+
+def count(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def test_at_128_pixels_and_five_attributes_they_have_the_published_layers():
+    with torch.device("meta"):
+        generator = StarGenerator((3, 128, 128), classes=5)
+        discriminator = PatchDiscriminator((3, 128, 128), classes=5)
+    down = 49 * 8 * 64 + 16 * 64 * 128 + 16 * 128 * 256
+    up = 16 * 256 * 128 + 16 * 128 * 64 + 49 * 64 * 3
+    norms = 2 * (64 + 128 + 256 + 6 * 2 * 256 + 128 + 64)
+    assert count(generator) == down + 6 * 2 * 9 * 256 * 256 + up + norms == 8_430_528
+    widths = [3, 64, 128, 256, 512, 1024, 2048]
+    halving = sum(16 * a * b + b for a, b in pairwise(widths))
+    assert count(discriminator) == halving + 9 * 2048 + 4 * 2048 * 5 == 44_762_048
+    verdict = discriminator(torch.zeros(2, 3, 128, 128, device="meta"))
+    assert verdict.score.shape == (2, 1, 2, 2)
+    assert verdict.logits is not None
+    assert verdict.logits.shape == (2, 5)
+
+
+@pytest.mark.parametrize("side", [(4, 8), (8, 12), (28, 28), (36, 36), (20, 64)])
+def test_sides_are_multiples_of_four(side):
+    shape = (1, *side)
+    x, c = torch.randn(2, *shape), torch.tensor([0, 2])
+    assert StarGenerator(shape, 4, 1, 3)(x, c).shape == x.shape
+    verdict = PatchDiscriminator(shape, 4, 3)(x)
+    assert verdict.score.ndim == 4
+    assert verdict.logits is not None
+    assert verdict.logits.shape == (2, 3)
+
+
+@pytest.mark.parametrize("shape", [(3, 30, 30), (3, 32, 33), (3, 4, 4), (2,)])
+def test_other_shapes_are_refused(shape):
+    for make in (StarGenerator, PatchDiscriminator):
+        with pytest.raises(IncompatibleError, match="whose sides are multiples of 4"):
+            make(shape, classes=3)
+
+
+def test_without_labels_there_is_nothing_to_translate_into():
+    for make in (StarGenerator, PatchDiscriminator):
+        with pytest.raises(IncompatibleError, match="with classes=0 there are none"):
+            make((3, 8, 8))
+    with pytest.raises(IncompatibleError, match="with classes=0 there are none"):
+        PointTranslator((2,))
+
+
+def test_the_label_and_the_source_both_count():
+    generator = StarGenerator((3, 8, 8), 4, 1, 3)
+    x = torch.randn(2, 3, 8, 8)
+    one, other = (generator(x, torch.full((2,), label)) for label in (0, 1))
+    assert not torch.equal(one, other)
+    assert not torch.equal(one[0], one[1])
+    several = generator(x, torch.tensor([[1, 0, 0], [1, 0, 0]]))
+    assert torch.equal(several, one)
+
+
+class Adds(PointTranslator):
+    """``x + c``: what is translated there and back is ``x + c + c_x``."""
+
+    def forward(self, z, c=None):
+        assert c is not None
+        return z + c[:, None]
+
+
+def test_the_reconstruction_is_the_mean_distance_of_what_comes_back():
+    x, own, wanted = torch.zeros(4, 2), torch.tensor([0, 1, 2, 3]), torch.tensor([3, 0, 1, 2])
+    networks = {"generator": Functional(Adds((2,), classes=4))}
+    with Round(networks, Batch(x, own), {"generator": (x, wanted)}) as round:
+        value = Reconstruct()(round)
+    assert float(value) == pytest.approx(float((own + wanted).double().mean()))
+
+
+def test_what_starts_from_noise_has_nothing_to_go_back_to():
+    networks = {"generator": create("generator", "mlp", shape=(2,))}
+    with pytest.raises(IncompatibleError, match="MLPGenerator starts from noise"):
+        Reconstruct().check(networks)
+    with pytest.raises(IncompatibleError, match="MLPGenerator starts from noise"):
+        create_recipe("stargan.ring", {"generator": "mlp"})
+
+
+def test_the_game_is_that_of_the_paper():
+    recipe = create_recipe("stargan.ring")
+    critic, maker = recipe.turns
+    assert (critic.player, critic.repeats, maker.player, maker.repeats) == ("discriminator", 5, "generator", 1)
+    named = [[(w.term.name, w.weight) for w in turn.losses] for turn in (critic, maker)]
+    assert named[0] == [("criticise", 1.0), ("gradient-penalty", 10.0), ("classify", 1.0)]
+    assert named[1] == [("fool", 1.0), ("classify", 1.0), ("reconstruct", 10.0)]
+    assert [w.term.options["of"] for w in (critic.losses.terms[2], maker.losses.terms[1])] == ["real", "fake"]
+    plain = Part("method", "stargan").entry.create({})
+    optimizer = plain.players["generator"].optimizer
+    assert (plain.batch_size, plain.ema, optimizer.options) == (16, 0.0, {"lr": 1e-4, "beta1": 0.5, "beta2": 0.999})
+    schedule = plain.players["generator"].schedule.build()
+    assert [schedule(step, 100) for step in (0, 50, 75)] == [1.0, 1.0, 0.5]
+
+
+def test_what_does_not_fit_is_refused_with_the_reason():
+    with pytest.raises(IncompatibleError, match="starts from samples"):
+        create_recipe("stargan.ring", {"shared_noise": True})
+    with pytest.raises(IncompatibleError, match="head=classify"):
+        create_recipe("stargan.ring", {"discriminator.head": "score"})
+    with pytest.raises(IncompatibleError, match="multiples of 4"):
+        create_recipe("stargan.ring", {"generator": "stargan"})
+    with pytest.raises(OptionError, match="takes int"):
+        create_recipe("stargan.ring", {"k": 0})
