@@ -220,7 +220,8 @@ IMAGES: Final = (
     Option("test_split", str, None, optional=True, help="default: test, or a tenth of the images"),
     Option("validation_split", str, None, optional=True, help="default: validation, or a tenth of the images"),
     Option("image_column", str, None, optional=True, help="default: the one that holds images"),
-    Option("label_column", str, "auto", optional=True, help="none: without labels"),
+    Option("label_column", str, "auto", optional=True, help="several are attributes: Smiling,Young; none: no labels"),
+    Option("label_file", str, None, optional=True, help="CSV with the labels of a folder's images: file, label, …"),
     Option("config", str, None, optional=True, help="configuration of a dataset on the Hub"),
     Option("level", int, None, low=1, high=16, optional=True, help="folders that a label is made of; default: all"),
     replace(SIZE, help="side to resize to; default: as they are"),
@@ -242,7 +243,9 @@ def ganzoo_datasets() -> list[Entry]:
         ("cifar10", "cifar10", "60,000 photographs of ten things, 3 × 32 × 32", KRIZHEVSKY),
         ("ffhq-64", "ffhq_64", "70,000 faces, 3 × 64 × 64", KARRAS),
     )
-    attribute = Option("attribute", str, None, optional=True, help="label: Smiling, Male, …; default: none")
+    attribute = Option(
+        "attribute", str, None, optional=True, help="Smiling, or several: Smiling,Male; default: no label"
+    )
     train = Option("train", int, 128_000, low=1_000, high=10_000_000, help="samples of the train part")
     padded = replace(SIZE, default=28, choices=(28, 32), optional=False, help="32 with a black border")
     drawn = (

@@ -30,12 +30,14 @@ PIECE: Final = 16
 @final
 @dataclass(frozen=True)
 class Levels:
-    """Decoded images: ``x (n, c, h, w)`` uint8 and labels ``(n,)`` int64 of each part, and what is known of them."""
+    """Decoded images: ``x (n, c, h, w)`` uint8 and labels of each part, ``(n,)`` int64 or with ``several`` ``(n,
+    labels)`` of 0 and 1; and what is known of them."""
 
     parts: Mapping[PartName, Batch]
     shape: tuple[int, ...]
     labels: tuple[str, ...]
     about: Mapping[str, Any]
+    several: bool = False
 
 
 @final
@@ -77,13 +79,18 @@ class Decoding:
                 "replace the files, or read them with the dataset images"
             )
         labels = {n: split.labels if self.labelled else [None] * len(split.labels) for n, split in decoded.items()}
-        names = self.classes or found[splits["train"]].labels
-        numbers, names = _numbered(labels, splits["train"], names, self.name)
+        train = found[splits["train"]]
+        names, several = self.classes or train.labels, train.several and self.labelled
+        if several:
+            numbers = {split: _codes(each, names, f"{self.name}, split {split!r}") for split, each in labels.items()}
+            labels = {split: [None] * len(each) for split, each in labels.items()}  # parts are not taken by them
+        else:
+            numbers, names = _numbered(labels, splits["train"], names, self.name)
         index = self.rule.parts(splits, labels, self.source.mixed)
         _write(folder, index, decoded, numbers, shape)
         rows = {part: len(index[part][1]) for part in PARTS}
         about = {"parts": self.rule.said(splits, self.source.mixed), "images": rows, **self.frame.json()}
-        return {"shape": shape, "labels": names, "about": self.source.about() | about}
+        return {"shape": shape, "labels": names, "several": several, "about": self.source.about() | about}
 
 
 def opened(kept: Kept) -> Levels:
@@ -91,7 +98,7 @@ def opened(kept: Kept) -> Levels:
     arrays, known = kept.open()
     parts: dict[PartName, Batch] = {part: Batch(arrays[f"x-{part}"], arrays.get(f"y-{part}")) for part in PARTS}
     labels = tuple(known["labels"])
-    return Levels(parts, tuple(known["shape"]), labels, known["about"])
+    return Levels(parts, tuple(known["shape"]), labels, known["about"], known.get("several", False))
 
 
 # From rows to bytes
@@ -186,7 +193,7 @@ def _numbered(
         raise DataError(f"{what}: some images have no label; label them, or say -o dataset.label_column=none")
     if names:
         known: dict[Label, int] = {key: i for i in range(len(names)) for key in (i, str(i))}
-        known |= {name: i for i, name in enumerate(names)}
+        known |= {name: i for i, name in enumerate(names)} | (dict(_TRUTH) if names == TRUTH else {})
     else:
         found = sorted(set(labels[train]), key=_order(set(labels[train])))
         known, names = {label: i for i, label in enumerate(found)}, tuple(map(_called, found))
@@ -200,6 +207,31 @@ def _numbered(
             )
         numbers[split] = np.array([known[label] for label in each], dtype=np.int64)
     return numbers, names
+
+
+#: What the labels are called that say whether an image has an attribute.
+TRUTH: Final = ("false", "true")
+#: What says that an image has an attribute, and that it has not.
+_TRUTH: Final[Mapping[Any, int]] = {
+    **dict.fromkeys((1, "1", "true", "yes"), 1),
+    **dict.fromkeys((0, -1, "0", "-1", "false", "no", ""), 0),
+}
+
+
+def _codes(labels: Sequence[Label], names: tuple[str, ...], what: str) -> np.ndarray:
+    """``(n, names)`` of 0 and 1."""
+    codes = np.zeros((len(labels), len(names)), np.int64)
+    for row, label in enumerate(labels):
+        values: Any = label
+        for column, value in enumerate(values):
+            known = _TRUTH.get(value.lower() if isinstance(value, str) else value)
+            if known is None:
+                raise OptionError(
+                    f"{what}: {names[column]} of image {row} is {value!r}; an attribute is 1 or 0, 1 or -1, true or "
+                    "false. Of labels of other kinds name one alone with -o dataset.label_column=…"
+                )
+            codes[row, column] = known
+    return codes
 
 
 def _order(labels: Collection[Label]) -> Callable[[Any], Any]:

@@ -17,7 +17,8 @@ from ganzoo.errors import DataError, OptionError
 from ganzoo_images.data.decoding import Decoding, Levels, opened
 from ganzoo_images.data.files import Folder, Idx, Mosaic, Npz, Zip, listed
 from ganzoo_images.data.frame import Frame
-from ganzoo_images.data.sources import AUTO, Source
+from ganzoo_images.data.listed import Listed
+from ganzoo_images.data.sources import AUTO, Source, columns
 from ganzoo_images.data.splits import Rule
 from ganzoo_images.data.tables import Hub, Parquet
 
@@ -111,6 +112,7 @@ def images(
     validation_split: str | None = None,
     image_column: str | None = None,
     label_column: str | None = AUTO,
+    label_file: str | None = None,
     config: str | None = None,
     level: int | None = None,
     size: int | None = None,
@@ -128,20 +130,44 @@ def images(
     """
     if source is None:
         raise DataError("images needs a source: say -o dataset.source=FOLDER, a file, or hf:ORG/NAME")
-    found = hub(source, config, image_column, label_column) if source.startswith(HUB) else None
-    found = found or local(Path(source).expanduser(), image_column, label_column, level)
+    if source.startswith(HUB):
+        if label_file is not None:
+            raise OptionError(f"label_file={label_file} goes with images in a folder; {source} has columns")
+        found = hub(source, config, image_column, label_column)
+    elif label_file is not None:
+        found = listed_in(Path(source).expanduser(), Path(label_file).expanduser(), label_column)
+    else:
+        found = local(Path(source).expanduser(), image_column, label_column, level)
     rule = Rule(split, validation_split, test_split, seed)
     frame, labelled = Frame(size, crop, channels), label_column is not None
     kept = Decoding(found.name, found, frame, rule, labelled=labelled).kept()
     levels = opened(kept)
-    return Images(lambda: levels, levels.shape, levels.labels, levels.about, flip, logit, seed)
+    return Images(lambda: levels, levels.shape, levels.labels, levels.about, flip, logit, seed, several=levels.several)
 
 
-def lazily(decoding: Decoding, flip: bool, logit: float, seed: int) -> Images:
+def lazily(decoding: Decoding, flip: bool, logit: float, seed: int, *, several: bool = False) -> Images:
     """The same where shape and classes are known, and nothing is to be read before samples are wanted."""
     assert decoding.shape is not None
     kept = decoding.kept()
-    return Images(lambda: opened(kept), decoding.shape, decoding.classes, kept.about(), flip, logit, seed)
+    shape, classes = decoding.shape, decoding.classes
+    return Images(lambda: opened(kept), shape, classes, kept.about(), flip, logit, seed, several=several)
+
+
+def listed_in(path: Path, table: Path, label: str | None) -> Listed:
+    """Images at ``path`` with labels in a CSV file.
+
+    Raises:
+        DataError: one of them is not there.
+        OptionError: images lie there in another form.
+    """
+    path = Path(os.path.abspath(path))
+    for each in (path, table):
+        if not each.exists():
+            raise DataError(f"{each} is not there; give a folder of images and a CSV file of their labels")
+    if path.is_file() and path.suffix != ".zip":
+        raise OptionError(f"label_file={table} goes with a folder of images or a .zip of one, not with {path}")
+    tree = Folder(path, 0) if path.is_dir() else Zip(path, 0)
+    return Listed(tree, Path(os.path.abspath(table)), columns(label))
 
 
 def hub(source: str, config: str | None, image: str | None, label: str | None) -> Hub:
@@ -160,9 +186,12 @@ def local(path: Path, image: str | None, label: str | None, level: int | None) -
     if not path.exists():
         raise DataError(f"{path} is not there; give a folder or a file of images, or hf:ORG/NAME")
     source = _of_folder(path, image, label, level) if path.is_dir() else _of_file(path, image, label, level)
-    columns = [column for column in (image, label) if column not in (None, AUTO)]
-    if columns and not isinstance(source, (Npz, Parquet)):
-        raise OptionError(f"{path} has no columns such as {columns[0]!r}; those are of .npz, .parquet and the Hub")
+    named = [column for column in (image, label) if column not in (None, AUTO)]
+    if named and not isinstance(source, (Npz, Parquet)):
+        raise OptionError(
+            f"{path} has no columns such as {named[0]!r}; those are of .npz, .parquet and the Hub, or of a CSV file: "
+            "-o dataset.label_file=…"
+        )
     return source
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from ganzoo_images.data.decoding import Decoding
+from ganzoo_images.data.decoding import TRUTH, Decoding
 from ganzoo_images.data.frame import Frame
-from ganzoo_images.data.images import Images, lazily, local
-from ganzoo_images.data.sources import AUTO, Source
+from ganzoo_images.data.images import Images, lazily, listed_in, local
+from ganzoo_images.data.sources import AUTO, Source, columns
 from ganzoo_images.data.splits import Rule
 from ganzoo_images.data.tables import Hub
 
@@ -44,25 +44,30 @@ class Preset:
 
     def source(self, attribute: str | None) -> Source:
         if folder := self.folder:
+            if attribute and (table := folder / ATTRIBUTES).is_file():
+                return listed_in(folder, table, attribute)
             return local(folder, None, AUTO if self.labels else attribute, 1 if self.labels else 0)
         cure = f"put the files into $GANZOO_DATA/{self.name}, or use images with -o dataset.source=FOLDER"
         return Hub(self.repo, self.revision, self.config, self.image, attribute or self.label, cure)
 
     def images(self, size: int | None, flip: bool, logit: float, seed: int, attribute: str | None = None) -> Images:
-        return lazily(self.decoding(size, seed, attribute), flip, logit, seed)
+        several = len(columns(attribute)) > 1
+        return lazily(self.decoding(size, seed, attribute), flip, logit, seed, several=several)
 
     def decoding(self, size: int | None = None, seed: int = 0, attribute: str | None = None) -> Decoding:
         """With every image resized to ``size``; by default as published, or as usual where it is cut out."""
         channels, side, _ = self.shape
         side = size or side
         frame = Frame(side if side != self.shape[1] or self.crop else None, self.crop, channels)
-        labels = TRUTH if attribute else self.labels
+        named = columns(attribute)
+        labels = named if len(named) > 1 else TRUTH if named else self.labels
         rule = Rule(seed=seed, last=self.last)
         shape = channels, side, side
         return Decoding(self.name, self.source(attribute), frame, rule, labels, shape, labelled=bool(labels))
 
 
-TRUTH: Final = ("false", "true")
+#: CelebA's attributes as the file that goes around with its images has them.
+ATTRIBUTES: Final = "list_attr_celeba.csv"
 DIGITS: Final = tuple("0123456789")
 FASHION: Final = (
     "T-shirt/top",
@@ -152,7 +157,8 @@ def celeba(
     attribute: str | None = None, size: int | None = None, flip: bool = False, logit: float = 0.0, seed: int = 0
 ) -> Images:
     """CelebA (Liu, Luo, Wang & Tang, 2015), aligned, in its official parts: 162,770, 19,867 and 19,962 faces, their
-    central 178 × 178 pixels resized. ``attribute`` (``Smiling``, …) is the label, if any."""
+    central 178 × 178 pixels resized. ``attribute`` (``Smiling``, …) is the label, if any; of several (``Smiling,Male``)
+    a face can have any."""
     return CELEBA.images(size, flip, logit, seed, attribute)
 
 

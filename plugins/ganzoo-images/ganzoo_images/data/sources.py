@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from ganzoo_images.data.frame import Data
 
 Json = dict[str, Any]
-Label = int | str | bool | None
+Label = int | str | bool | tuple[int | str | bool, ...] | None
 
 #: The value of an option that says which column holds the labels: find it.
 AUTO: Final = "auto"
@@ -25,7 +25,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class Row(NamedTuple):
-    """An image as it was found, where that was, and its label."""
+    """An image as it was found, where that was, and its label; one each for several attributes."""
 
     where: str
     image: Data
@@ -35,10 +35,11 @@ class Row(NamedTuple):
 @dataclass(frozen=True)
 class Split:
     """Rows in the source's order, read anew at each call. ``labels`` are the names of the classes that its labels
-    number, where the source says."""
+    number, where the source says; with ``several`` those of the attributes that an image has or has not."""
 
     rows: Callable[[], Iterator[Row]]
     labels: tuple[str, ...] = ()
+    several: bool = False
 
 
 class Source(ABC):
@@ -62,6 +63,11 @@ class Source(ABC):
     def about(self) -> Json:
         """For a model's config: what it is, wherever it lay."""
         return {}
+
+
+def columns(label: str | None) -> tuple[str, ...]:
+    """The columns that an option names, one or several with commas between; none where they are to be found."""
+    return () if label in (None, AUTO) else tuple(filter(None, (name.strip() for name in label.split(","))))
 
 
 def stamp(path: Path, root: Path | None = None) -> list[Any]:

@@ -10,11 +10,12 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, final
 
 from ganzoo.errors import DataError, GanzooError, OptionError, suggest
-from ganzoo_images.data.sources import AUTO, Json, Row, Source, Split, named_in, stamp
+from ganzoo_images.data.sources import AUTO, Json, Row, Source, Split, columns, named_in, stamp
 
 IMAGES: Final = ("image", "img", "images", "picture", "jpg", "png", "webp")
 LABELS: Final = ("label", "labels", "class", "fine_label", "target", "y", "cls")
@@ -170,11 +171,12 @@ def _splits(
     if not features:
         raise DataError(f"{what} does not say which columns it has; give one that holds Parquet files or images")
     image_column = _image_column(features, image, what)
-    label_column = _label_column(features, label, what)
-    feature = features[label_column] if label_column else None
-    names = tuple(feature.names) if isinstance(feature, ClassLabel) else ()
+    found = _label_columns(features, label, what)
+    several = len(found) > 1
+    feature = features[found[0]] if found else None
+    names = found if several else tuple(feature.names) if isinstance(feature, ClassLabel) else ()
     return {
-        str(name): Split(partial(_rows, table, image_column, label_column, f"{name} of {what}", repo), names)
+        str(name): Split(partial(_rows, table, image_column, found, f"{name} of {what}", repo), names, several)
         for name, table in tables.items()
     }
 
@@ -195,7 +197,8 @@ def _image_column(features: Mapping[str, Any], wanted: str | None, what: str) ->
     return chosen
 
 
-def _label_column(features: Mapping[str, Any], wanted: str | None, what: str) -> str | None:
+def _label_columns(features: Mapping[str, Any], wanted: str | None, what: str) -> tuple[str, ...]:
+    """One, none, or those of several attributes."""
     from datasets import ClassLabel, Value
 
     def fits(feature: Any) -> bool:
@@ -205,13 +208,13 @@ def _label_column(features: Mapping[str, Any], wanted: str | None, what: str) ->
     if wanted == AUTO:
         named = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
         usual = (name for name in LABELS if name in features and fits(features[name]))
-        return named[0] if len(named) == 1 else next(usual, None)
-    if wanted is None:
-        return None
-    _known(features, wanted, what)
-    if not fits(features[wanted]):
-        raise OptionError(f"{what}: the column {wanted!r} holds {features[wanted]}, not labels")
-    return wanted
+        return tuple(named) if len(named) == 1 else tuple(islice(usual, 1))
+    found = columns(wanted)
+    for name in found:
+        _known(features, name, what)
+        if not fits(features[name]):
+            raise OptionError(f"{what}: the column {name!r} holds {features[name]}, not labels")
+    return found
 
 
 def _known(features: Mapping[str, Any], wanted: str, what: str) -> None:
@@ -219,16 +222,18 @@ def _known(features: Mapping[str, Any], wanted: str, what: str) -> None:
         raise OptionError(f"{what} has no column {wanted!r}; {suggest(wanted, features)}")
 
 
-def _rows(table: Any, image: str, label: str | None, what: str, repo: str | None) -> Iterator[Row]:
+def _rows(table: Any, image: str, labels: tuple[str, ...], what: str, repo: str | None) -> Iterator[Row]:
     from datasets import Image
 
-    table = table.select_columns([image, *([label] if label else [])])
+    table = table.select_columns([image, *labels])
     if isinstance(table.features[image], Image):
         table = table.cast_column(image, Image(decode=False))
     with _plainly(what, "try again, and look at the file if it stays so"):
         for i, row in enumerate(table):
             content, path = _content(row[image], repo, f"row {i} of {what}")
-            yield Row(f"row {i} of {what}{f' ({path})' if path else ''}", content, row[label] if label else None)
+            found = tuple(row[label] for label in labels)
+            label = found if len(found) > 1 else found[0] if found else None
+            yield Row(f"row {i} of {what}{f' ({path})' if path else ''}", content, label)
 
 
 def _content(value: Any, repo: str | None, where: str) -> tuple[bytes, str]:
