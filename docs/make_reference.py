@@ -29,7 +29,7 @@ DECLARED: Final = ("Entry", "Option", "Part", "Paper", "RecipeEntry", "Expected"
 USED: Final = ("Round", "Scores", "Verdict", "Batch", "Draw", "Weighted", "Turn", "Player", "Evidence", "Score")
 KIN: Final = {
     "dataset": ("TractableDataset",),
-    "generator": ("TractableGenerator",),
+    "generator": ("Translator", "TractableGenerator"),
     "divergence": ("FDivergence", "SampleDivergence"),
     "extractor": ("Features",),
 }

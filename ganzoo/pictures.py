@@ -42,13 +42,16 @@ def draw_rows(about: Description, x: Tensor, path: Path, title: str = "", heads:
     """Draw ``x (rows, columns, *shape)`` into a PNG file, images of a row beside each other, under the columns'
     ``heads``."""
     rows, columns = x.shape[:2]
-    with _drawn(path, title, (max(2.0, 0.5 * columns), max(2.0, 0.5 * rows) + 0.7 * bool(heads))) as axes:
+    longest = max(map(len, heads), default=0)
+    with _drawn(path, title, (max(2.0, 0.5 * columns), max(2.0, 0.5 * rows) + 0.06 * longest)) as axes:
         _grid(axes, about, x.flatten(0, 1), columns)
-        for column, head in enumerate(heads):
-            at = (column + 0.5) * (x.shape[-1] + 2)
-            axes.text(at, -2, head, rotation=45, ha="left", va="bottom", fontsize=7)
         if heads:
-            axes.set_title(title, fontsize=9, pad=40)
+            axes.axis("on")
+            axes.spines[:].set_visible(False)
+            axes.set_yticks([])
+            at = [(column + 0.5) * (x.shape[-1] + 2) for column in range(columns)]
+            axes.set_xticks(at, heads, rotation=90, fontsize=7)
+            axes.tick_params(top=False, bottom=False, labeltop=True, labelbottom=False, pad=0)
 
 
 def write(about: Description, x: Tensor, path: Path) -> None:

@@ -145,10 +145,16 @@ def ganzoo_recipes() -> list[RecipeEntry]:
         "evaluations": 4,
         "optimizer.lr": 1e-3,
     }
+    faces = {
+        "dataset.attribute": "Black_Hair,Blond_Hair,Brown_Hair,Male,Young",
+        "dataset.size": 128,
+        "dataset.flip": True,
+    }
     return [
         RecipeEntry("stargan.ring", summary="points in the plane, eight labels", overrides=points),
         RecipeEntry("stargan.two-moons", summary="points in the plane, two labels", overrides=points),
         RecipeEntry("stargan.nouns", summary="six glasses", overrides={"dataset.labels": GLASSES}),
+        RecipeEntry("stargan.celeba", summary="the paper's: five attributes at 128 × 128", overrides=faces),
     ]
 
 
