@@ -297,8 +297,8 @@ def shares(jobs: Sequence[Job], processes: int = 1) -> list[list[Job]]:
         alike.setdefault((job.recipe.digest, job.device, job.engine), []).append(job)
     at_once = max(1, processes // max(1, len(alike)))
     shares: list[list[Job]] = []
-    for group in alike.values():
-        for width in widths(len(group), at_once):
+    for (_, _, engine), group in alike.items():
+        for width in widths(len(group), at_once, engine):
             shares.append(group[:width])
             group = group[width:]
     return shares

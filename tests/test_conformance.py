@@ -270,6 +270,47 @@ def test_the_kit_notices_labels_out_of_range():
         testing.check_dataset(Labelled)
 
 
+class Signs(Dataset):
+    """Points on the line whose labels say on which side of two numbers they lie; or one of them, translated by a
+    shift."""
+
+    shape, classes, several = (1,), 2, True
+    label = staticmethod(lambda x: (x > torch.tensor([0.3, 0.6])).long())
+
+    def part(self, name):
+        x = torch.rand(100, 1, generator=torch.Generator().manual_seed(PARTS.index(name)))
+        return Batch(x, self.label(x))
+
+
+class Sides(Signs):
+    several = False
+    label = staticmethod(lambda x: (x > 0.5).long().flatten())
+
+    def translated(self, name, n, label):
+        x, own = self.some(name, n)
+        return x + 0.5 * (label - own)[:, None]
+
+
+def test_the_kit_accepts_several_labels_and_known_translations():
+    testing.check_dataset(Signs)
+    testing.check_dataset(Sides)
+
+
+@pytest.mark.parametrize(
+    ("base", "members", "pattern"),
+    [
+        (Signs, {"label": staticmethod(lambda x: (x > 0.5).long())}, r"the contract is int64 \(100, 2\)"),
+        (Signs, {"label": staticmethod(lambda x: 2 * (x > torch.ones(2) / 2).long())}, "from 0 to 2, .* is 0 … 1"),
+        (Signs, {"label": staticmethod(lambda x: (x > torch.ones(2) / 2).float())}, "labels are torch.float32"),
+        (Sides, {"translated": lambda self, name, n, label: self.some(name, n).x + 0.1}, "to their own label"),
+        (Sides, {"translated": lambda self, name, n, label: self.some(name, 3).x}, r"is no \(n, \*shape\)"),
+    ],
+)
+def test_the_kit_notices_labels_and_translations(base, members, pattern):
+    with breaks(pattern):
+        testing.check_dataset(type("Broken", (base,), members))
+
+
 @dataclass(frozen=True)
 class Pearson(FDivergence):
     """Pearson's χ², right; tests break it."""

@@ -296,6 +296,12 @@ def test_every_job_is_in_one_share_with_its_like():
     assert {id(job) for share in made for job in share} == {id(job) for job in jobs}
 
 
+@pytest.mark.parametrize(("engine", "sizes"), [("auto", [3]), ("stack", [3]), ("single", [1, 1, 1])])
+def test_seeds_that_are_not_to_be_stacked_have_a_process_each(engine, sizes):
+    jobs = [Job(tiny(), seed, Path(), "cpu", engine=engine) for seed in range(3)]
+    assert [len(share) for share in shares(jobs, 3)] == sizes
+
+
 # What a run draws
 
 

@@ -98,7 +98,8 @@ def make(choice: Choice, recipe: Recipe, train: Batch, seeds: Sequence[int], dev
     return Stacked(recipe, train, seeds, device, compile=choice.name == COMPILED)
 
 
-def widths(runs: int, workers: int) -> list[int]:
-    """How many runs each of the stacks has that ``runs`` are cut into, where ``workers`` stacks are trained at once."""
-    stacks = max(min(workers, runs // 2), -(-runs // WIDEST), 1)
+def widths(runs: int, workers: int, asked: str = AUTO) -> list[int]:
+    """How many runs each of the stacks has that ``runs`` are cut into, where ``workers`` stacks are trained at once. A
+    run is left alone only where that is ``asked`` for."""
+    stacks = max(min(workers, runs // (1 if asked == SINGLE else 2)), -(-runs // WIDEST), 1)
     return [runs // stacks + (i < runs % stacks) for i in range(stacks)]
