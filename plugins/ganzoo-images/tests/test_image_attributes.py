@@ -152,4 +152,5 @@ def test_celeba_in_a_folder_has_the_attributes_of_the_file_beside_it(tmp_path, m
     assert label.sum(0).tolist() == [30, 30]
     one = build("celeba", attribute="Smiling", size=16)
     assert (one.labels, one.several, one.part("train").label.shape[1:]) == (("false", "true"), False, ())
+    assert (one.attribute, data.attribute) == ("Smiling", "")
     assert sum(int(one.part(part).label.sum()) for part in ("train", "validation", "held-out")) == 30

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ganzoo import Entry, Option, Paper, Part, RecipeEntry, SuiteEntry, hookimpl
+from ganzoo_images import FLIP, LOGIT, SEED, WIDTH
 
 CHOI: Final = Paper(
     "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image Translation",
@@ -24,12 +25,6 @@ ZHU: Final = Paper(
 SHAPE: Final = Option("shape", int, low=1, high=4096, many=True, fit="shape", help="of one sample")
 CLASSES: Final = Option(
     "classes", int, 0, low=0, high=100_000, optional=True, fit="classes", help="labels; none: as many as the data have"
-)
-WIDTH: Final = Option("width", int, 64, low=1, high=4096, help="channels of the largest map, doubled at each halving")
-SEED: Final = Option("seed", int, 0, low=0, help="of what is random about the data, not of the run")
-FLIP: Final = Option("flip", bool, False, help="train on images mirrored at random, left to right")
-LOGIT: Final = Option(
-    "logit", float, 0.0, low=0, high=0.4, help="λ of logit(λ + (1 − 2λ)(k + u)/256); 0: (k + u)/128 − 1"
 )
 #: Those of the recipe: of five colours in one shape, and of another shape.
 GLASSES: Final = "hip-rose,square-black,square-blue,square-frog-green,square-red,square-yellow-saturated"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, final
@@ -142,15 +142,21 @@ def images(
     frame, labelled = Frame(size, crop, channels), label_column is not None
     kept = Decoding(found.name, found, frame, rule, labelled=labelled).kept()
     levels = opened(kept)
-    return Images(lambda: levels, levels.shape, levels.labels, levels.about, flip, logit, seed, several=levels.several)
+    of = {"several": True} if levels.several else _of(columns(label_column))
+    return Images(lambda: levels, levels.shape, levels.labels, levels.about, flip, logit, seed, **of)
 
 
-def lazily(decoding: Decoding, flip: bool, logit: float, seed: int, *, several: bool = False) -> Images:
+def lazily(decoding: Decoding, flip: bool, logit: float, seed: int, attributes: Sequence[str] = ()) -> Images:
     """The same where shape and classes are known, and nothing is to be read before samples are wanted."""
     assert decoding.shape is not None
     kept = decoding.kept()
     shape, classes = decoding.shape, decoding.classes
-    return Images(lambda: opened(kept), shape, classes, kept.about(), flip, logit, seed, several=several)
+    return Images(lambda: opened(kept), shape, classes, kept.about(), flip, logit, seed, **_of(attributes))
+
+
+def _of(attributes: Sequence[str]) -> dict[str, Any]:
+    """What labels are of: one attribute, or several that an image has or has not."""
+    return {"attribute": attributes[0]} if len(attributes) == 1 else {"several": len(attributes) > 1}
 
 
 def listed_in(path: Path, table: Path, label: str | None) -> Listed:

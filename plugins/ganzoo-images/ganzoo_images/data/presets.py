@@ -51,8 +51,7 @@ class Preset:
         return Hub(self.repo, self.revision, self.config, self.image, attribute or self.label, cure)
 
     def images(self, size: int | None, flip: bool, logit: float, seed: int, attribute: str | None = None) -> Images:
-        several = len(columns(attribute)) > 1
-        return lazily(self.decoding(size, seed, attribute), flip, logit, seed, several=several)
+        return lazily(self.decoding(size, seed, attribute), flip, logit, seed, columns(attribute))
 
     def decoding(self, size: int | None = None, seed: int = 0, attribute: str | None = None) -> Decoding:
         """With every image resized to ``size``; by default as published, or as usual where it is cut out."""
