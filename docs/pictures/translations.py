@@ -51,7 +51,13 @@ def _table(axes, model) -> None:
     tiles = torch.nn.functional.pad(data.shown(both), (1, 1, 1, 1), value=0.5)
     axes.imshow(tiles.permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2).numpy())
     side = tiles.shape[-1]
-    axes.set_xticks([(i + 0.5) * side for i in range(1 + data.classes)], ["source", *data.labels], fontsize=7)
+    axes.set_xticks(
+        [(i + 0.5) * side for i in range(1 + data.classes)],
+        ["source", *data.labels],
+        fontsize=7,
+        rotation=30,
+        ha="left",
+    )
     axes.set_yticks([(i + 0.5) * side for i in range(2 * ROWS)], ["made", "true"] * ROWS, fontsize=7)
     axes.tick_params(top=False, bottom=False, left=False, labeltop=True, labelbottom=False)
     axes.spines[:].set_visible(False)

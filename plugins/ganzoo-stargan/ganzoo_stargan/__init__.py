@@ -63,7 +63,11 @@ def ganzoo_discriminators() -> list[Entry]:
 def ganzoo_terms() -> list[Entry]:
     generator = Option("generator", str, "generator", help="which player")
     summary = "distance of samples from what comes back when they are translated there and back"
-    return [Entry("reconstruct", "ganzoo_stargan.terms:Reconstruct", summary, (generator,), ZHU)]
+    stays = "distance of samples from what is made of them where they are to stay as they are"
+    return [
+        Entry("reconstruct", "ganzoo_stargan.terms:Reconstruct", summary, (generator,), ZHU),
+        Entry("identity", "ganzoo_stargan.terms:Identity", stays, (generator,), ZHU),
+    ]
 
 
 @hookimpl
@@ -72,6 +76,7 @@ def ganzoo_methods() -> list[Entry]:
     options = (
         Option("classification", float, 1.0, low=0, help="weight of the cross-entropy of labels"),
         Option("reconstruction", float, 10.0, low=0, help="weight of the distance from what comes back"),
+        Option("identity", float, 0.0, low=0, help="weight of the distance from what is asked to stay as it is"),
         Option("penalty", float, 10.0, low=0, help="weight of the gradient penalty"),
         Option("k", int, 5, low=1, high=1_000, help="steps of the discriminator for one of the generator"),
         Option("optimizer", "optimizer", adam),

@@ -9,6 +9,7 @@ from ganzoo.game import DISCRIMINATOR, GENERATOR, part
 def stargan(
     classification: float,
     reconstruction: float,
+    identity: float,
     penalty: float,
     k: int,
     optimizer: Part,
@@ -17,7 +18,8 @@ def stargan(
     """``L_D = W + λ_gp GP + λ_cls L_cls(real)`` at ``k`` steps for one of
     ``L_G = −E D(G(x, c)) + λ_cls L_cls(fake) + λ_rec E |x − G(G(x, c), c_x)|``: Choi et al. (2018), eq. 5 to 8.
 
-    ``c`` are the labels of the batch in another order. Rates fall linearly to 0 in the second half. The paper trains
+    ``c`` are the labels of the batch in another order. With ``identity = λ_id`` G minimises ``λ_id E |x − G(x, c_x)|``
+    too, which the paper does not. Rates fall linearly to 0 in the second half. The paper trains
     CelebA for 200,000 steps of D in batches of 16, and exports G itself, no average.
     """
     told = {of: Weighted(part("term", "classify", of=of), classification) for of in ("real", "fake")}
@@ -31,6 +33,7 @@ def stargan(
         Weighted(part("term", "fool", divergence=distance)),
         told["fake"],
         Weighted(part("term", "reconstruct"), reconstruction),
+        *([Weighted(part("term", "identity"), identity)] if identity else []),
     ]
     return Method(
         players={

@@ -30,7 +30,32 @@ class Reconstruct(Term):
         return (real.x - back).abs().mean()
 
     def check(self, networks: Mapping[str, nn.Module]) -> None:
-        require_players(self, networks, self.generator)
-        if not isinstance(networks[self.generator], Translator):
-            kind = type(networks[self.generator]).__name__
-            raise IncompatibleError(f"what starts from samples can go back to them, and {kind} starts from noise")
+        _require_translator(self, networks, self.generator)
+
+
+@final
+@dataclass(frozen=True)
+class Identity(Term):
+    """``E |x − G(x, c_x)|``, the mean over all numbers of a sample ``x`` with the label ``c_x``: what is asked to be
+    what it is stays as it is. Zhu et al. (2017), section 5.2, after Taigman, Polyak & Wolf (2017).
+
+    What was translated there and back is the same too where both ways change colours that nobody asked to be changed;
+    this says that they are not to.
+    """
+
+    generator: str = GENERATOR
+    label: ClassVar[str] = "identity"
+
+    def __call__(self, round: Round) -> Tensor:
+        x, own = round.real
+        return (x - round.generate(x, own, generator=self.generator)).abs().mean()
+
+    def check(self, networks: Mapping[str, nn.Module]) -> None:
+        _require_translator(self, networks, self.generator)
+
+
+def _require_translator(term: Term, networks: Mapping[str, nn.Module], generator: str) -> None:
+    require_players(term, networks, generator)
+    if not isinstance(networks[generator], Translator):
+        kind = type(networks[generator]).__name__
+        raise IncompatibleError(f"{term.label} is of what starts from samples, and {kind} starts from noise")

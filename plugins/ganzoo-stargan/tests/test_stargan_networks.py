@@ -12,7 +12,7 @@ from ganzoo.errors import IncompatibleError, OptionError
 from ganzoo.game import Round
 from ganzoo.recipe import create_recipe
 from ganzoo_stargan.networks import PatchDiscriminator, PointTranslator, StarGenerator
-from ganzoo_stargan.terms import Reconstruct
+from ganzoo_stargan.terms import Identity, Reconstruct
 
 
 def count(network: nn.Module) -> int:
@@ -88,10 +88,18 @@ def test_the_reconstruction_is_the_mean_distance_of_what_comes_back():
     assert float(value) == pytest.approx(float((own + wanted).double().mean()))
 
 
+def test_what_is_asked_to_stay_is_compared_with_itself():
+    x, own = torch.zeros(4, 2), torch.tensor([0, 1, 2, 3])
+    networks = {"generator": Functional(Adds((2,), classes=4))}
+    with Round(networks, Batch(x, own), {"generator": (x, own.flip(0))}) as round:
+        assert float(Identity()(round)) == 1.5
+
+
 def test_what_starts_from_noise_has_nothing_to_go_back_to():
     networks = {"generator": create("generator", "mlp", shape=(2,))}
-    with pytest.raises(IncompatibleError, match="MLPGenerator starts from noise"):
-        Reconstruct().check(networks)
+    for term in (Reconstruct(), Identity()):
+        with pytest.raises(IncompatibleError, match="MLPGenerator starts from noise"):
+            term.check(networks)
     with pytest.raises(IncompatibleError, match="MLPGenerator starts from noise"):
         create_recipe("stargan.ring", {"generator": "mlp"})
 
@@ -104,6 +112,8 @@ def test_the_game_is_that_of_the_paper():
     assert named[0] == [("criticise", 1.0), ("gradient-penalty", 10.0), ("classify", 1.0)]
     assert named[1] == [("fool", 1.0), ("classify", 1.0), ("reconstruct", 10.0)]
     assert [w.term.options["of"] for w in (critic.losses.terms[2], maker.losses.terms[1])] == ["real", "fake"]
+    more = create_recipe("stargan.ring", {"identity": 5.0}).turns[1].losses
+    assert [(w.term.name, w.weight) for w in more][3:] == [("identity", 5.0)]
     plain = Part("method", "stargan").entry.create({})
     optimizer = plain.players["generator"].optimizer
     assert (plain.batch_size, plain.ema, optimizer.options) == (16, 0.0, {"lr": 1e-4, "beta1": 0.5, "beta2": 0.999})
