@@ -91,8 +91,7 @@ class Translations(NamedTuple):
 
 
 def translations(generator: Translator, dataset: Dataset) -> Translations:
-    """Samples of the held-out part as each label, some of the first labels at least; where there are several, with each
-    of them changed."""
+    """Some samples of the held-out part as each of the first labels; where they have several, with each changed."""
     rows = dataset.some("held-out", SOURCES)
     assert rows.label is not None
     columns = range(min(dataset.classes or 0, LABELS))

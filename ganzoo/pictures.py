@@ -67,17 +67,20 @@ def write(about: Description, x: Tensor, path: Path) -> None:
 def read(about: Description, path: Path) -> Tensor:
     """The image in a file as a sample ``(channels, height, width)`` of these data.
 
-    A level k is the middle of what is dequantised to it. What is transparent is laid on white.
+    A level k is the middle of what is dequantised to it. It is turned as its EXIF says, and what is transparent is laid
+    on white.
 
     Raises:
         DataError: there is no image, or it is of another size or other channels.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
+    Image.init()
+    known = [each for each in FORMATS if each in Image.OPEN]
     try:
-        with Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS) as found:
+        with Image.open(io.BytesIO(path.read_bytes()), formats=known) as found:
             found.load()
-            image = found
+            image = ImageOps.exif_transpose(found)
     except Exception as error:  # decoders raise whatever they stumble over
         raise DataError(f"{path} cannot be read as an image ({error}); give a .png or .jpg file") from error
     channels, height, width = about.shape

@@ -285,3 +285,14 @@ def test_no_picture_and_no_postscript_is_read(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=f"{name} cannot be read as an image"):
             pictures.read(COLOUR, tmp_path / name)
+
+
+def test_a_photograph_is_turned_as_it_was_taken(tmp_path):
+    image = Image.new("RGB", (4, 6), "black")
+    image.putpixel((0, 0), (255, 255, 255))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise
+    image.save(tmp_path / "x.png", exif=exif)
+    shown = COLOUR.shown(pictures.read(COLOUR, tmp_path / "x.png"))
+    assert (shown[:, 0, 5] > 0.99).all()
+    assert shown.gt(0.99).sum() == 3
