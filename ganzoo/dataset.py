@@ -144,9 +144,15 @@ class Dataset(ABC):
         the noise of a dequantisation) comes from ``rng``, which is there too. Optional, with `stored`."""
         return stored
 
+    def plain(self, stored: Batch, rng: torch.Generator) -> Batch:
+        """The same as numbers are measured on it: without what is done to samples in training alone, such as a flip.
+        Optional, with a `decoded` that does so."""
+        return self.decoded(stored, rng)
+
     def some(self, name: PartName, n: int) -> Batch:
-        """The first ``n`` samples of a part, the others not decoded: those of `part` but for what is random."""
-        return self.decoded(self.stored(name).take(slice(n)), torch.Generator().manual_seed(0))
+        """The first ``n`` samples of a part, `plain`, the others not decoded: those of `part` but for what is
+        random."""
+        return self.plain(self.stored(name).take(slice(n)), torch.Generator().manual_seed(0))
 
     def translated(self, name: PartName, n: int, label: int) -> Tensor | None:
         """The first ``n`` samples of a part, as `some` gives them, as they would be with this label in place of their

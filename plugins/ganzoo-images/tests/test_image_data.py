@@ -96,6 +96,14 @@ def test_half_of_what_is_trained_on_is_mirrored():
     assert torch.equal(data.part("train").x, build("shapes").part("train").x), "a part is as it is"
 
 
+def test_nothing_that_is_measured_on_is_mirrored():
+    data, plain = build("shapes", flip=True), build("shapes")
+    for part in PARTS:
+        assert torch.equal(data.some(part, 300).x, plain.some(part, 300).x)
+    stored = data.stored("train")
+    assert torch.equal(data.plain(stored, rng()).x, plain.decoded(stored, rng()).x)
+
+
 # Parts
 
 

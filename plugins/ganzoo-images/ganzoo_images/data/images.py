@@ -35,8 +35,9 @@ class Images(Dataset):
 
     ``u ∼ U[0, 1)`` is drawn anew for each batch that is trained on, and once for `part`, so that the data have a
     density (Theis, van den Oord & Bethge, 2016). With ``flip`` what is trained on is mirrored left to right with
-    probability ½. With ``logit = λ > 0``, ``x = logit(λ + (1 − 2λ)(k + u)/256)``, as in MAF (Papamakarios, Pavlakou &
-    Murray, 2017): likelihoods of it compare with those published for flows.
+    probability ½, and what numbers are measured on is not. With ``logit = λ > 0``, ``x = logit(λ + (1 − 2λ)(k +
+    u)/256)``, as in MAF (Papamakarios, Pavlakou & Murray, 2017): likelihoods of it compare with those published for
+    flows.
     """
 
     def __init__(
@@ -91,7 +92,10 @@ class Images(Dataset):
         if self.flip:
             mirrored = torch.rand(len(x), 1, 1, 1, generator=rng, device=x.device) < 0.5
             x = torch.where(mirrored, x.flip(-1), x)
-        return Batch(self._dequantised(x, rng), stored.label)
+        return self.plain(Batch(x, stored.label), rng)
+
+    def plain(self, stored: Batch, rng: torch.Generator) -> Batch:
+        return Batch(self._dequantised(stored.x, rng), stored.label)
 
     def translated(self, name: PartName, n: int, label: int) -> Tensor | None:
         if self._truth is None:
