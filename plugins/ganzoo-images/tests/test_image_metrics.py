@@ -5,9 +5,10 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import pytest
 import torch
-from image_files import REAL, needs_real_data
+from image_files import REAL, idx, needs_real_data
 from sklearn.neighbors import KernelDensity
 
 from ganzoo import Batch, Evidence, Extractor, Features, create, evaluate
@@ -156,6 +157,43 @@ def test_modes_are_numbers_of_three_digits():
     assert kl.of(torch.nn.functional.one_hot(torch.tensor(5), 1000)) == pytest.approx(math.log(1000))
 
 
+@dataclass(frozen=True)
+class Brightness(Extractor):
+    """Reads the digits of `bright_digits`: how bright the left half is, on the scale of the dataset it is asked for."""
+
+    def on(self, dataset):
+        def network(x):
+            digit = (10 * dataset.shown(x)[..., :14].mean((1, 2, 3))).floor().long().clamp(0, 9)
+            return x.flatten(1), torch.nn.functional.one_hot(digit, 10).float()
+
+        return Features("brightness", "4" * 64, "nothing", network)
+
+
+@pytest.fixture(scope="module")
+def bright_digits(tmp_path_factory):
+    """A folder with files of MNIST whose digit k is a left half of 10k + 5 per cent of white beside a black one."""
+    digit = np.arange(600, dtype=np.uint8) % 10
+    x = np.zeros((600, 28, 28), np.uint8)
+    x[:, :, :14] = (25.6 * digit + 12.8).astype(np.uint8)[:, None, None]
+    folder = tmp_path_factory.mktemp("bright")
+    for part in ("train", "t10k"):
+        idx(folder / "mnist" / f"{part}-images-idx3-ubyte", x)
+        idx(folder / "mnist" / f"{part}-labels-idx1-ubyte", digit)
+    return folder
+
+
+@pytest.mark.parametrize("options", [{}, {"logit": 1e-6}, {"flip": True}], ids=str)
+def test_real_digits_are_read_as_what_they_are_however_they_are_shown(bright_digits, options, monkeypatch):
+    monkeypatch.setenv("GANZOO_DATA", str(bright_digits))
+    monkeypatch.setenv("GANZOO_CACHE", str(bright_digits / "cache"))
+    dataset = create("dataset", "stacked-mnist", train=1_000, **options)
+    real = dataset.some("validation", 3_000)
+    counts = torch.bincount(real.label, minlength=1_000)
+    for name in ("stacked-modes", "stacked-kl"):
+        tried = metric(name, Brightness())
+        assert tried(Evidence(dataset, real, real)).value == tried.of(counts)
+
+
 # Ladders: what is worse scores worse, with a classifier that is trained here
 
 
@@ -200,6 +238,15 @@ def missing_classes_are_seen_one_by_one(dataset):
     for each, falling in (("fd", False), ("recall", True), ("coverage", True), ("cs", True)):
         values = ladder(each, dataset, fakes)
         assert values == sorted(values, reverse=falling), (each, values)
+
+
+@needs_real_data
+@pytest.mark.slow
+def test_real_digits_have_all_modes_evenly(reference):
+    dataset = create("dataset", "stacked-mnist", train=1_000, logit=1e-6, flip=True)
+    modes, kl = evaluate.floor(dataset, evaluate.metrics(["stacked-modes", "stacked-kl"])).values()
+    assert modes.value == 1_000
+    assert kl.value < 0.03
 
 
 # Published figures, on real files

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ganzoo import Dataset, Evidence, Extractor, Features, Metric, Score, create
 from ganzoo.errors import IncompatibleError
+from ganzoo_images.data.images import Images
 
 DIGITS: Final = 10
 
@@ -38,9 +39,10 @@ class StackedMetric(Metric):
 
 
 def _digits(dataset: Dataset) -> Dataset:
-    """The dataset whose digits are stacked, at the size that they have."""
-    side = dataset.shape[1]
-    found: Dataset = create("dataset", "mnist", **({} if side == 28 else {"size": side}))
+    """The dataset whose digits are stacked, at the size and on the scale that they have. Without its `flip`: most
+    mirrored digits are none, or others."""
+    side, logit = dataset.shape[1], dataset.logit if isinstance(dataset, Images) else 0.0
+    found: Dataset = create("dataset", "mnist", logit=logit, **({} if side == 28 else {"size": side}))
     return found
 
 
