@@ -129,6 +129,17 @@ def test_memorisation_tells_copies_and_shows_what_they_are_copies_of(digits):
     assert torch.equal(copies.picture[:, 0], copies.picture[:, 1])
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_memorisation_tells_mirrored_copies_where_these_are_trained_on(flip):
+    shapes = create("dataset", "shapes", flip=flip)
+    x = shapes.part("train").x[:400]
+    copies, mirrored = (metric("memorisation", Projected())(evidence(shapes, Batch(y))) for y in (x, x.flip(-1)))
+    assert copies.value == 100
+    assert mirrored.value == 100 if flip else mirrored.value < 60
+    for score in (copies, mirrored) if flip else (copies,):
+        assert torch.allclose(score.picture[:, 0], score.picture[:, 1], atol=0.02)  # but for the noise of a level
+
+
 def test_windows_are_the_kernel_density_of_sklearn():
     rng = torch.Generator().manual_seed(0)
     x, centres = (torch.rand(n, 6, generator=rng, dtype=torch.float64) for n in (700, 40))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganzoo import Dataset, Evidence, Extractor, Features
+from ganzoo_images.data.images import Images
 from ganzoo_images.metrics.features import FeatureMetric, Found
 
 #: What is shown: generated samples, and how many training samples beside each.
@@ -26,7 +27,8 @@ class Memorisation(FeatureMetric):
     50 where both lie alike, 100 where the generator repeats training samples; far below 50 where its samples are unlike
     any. It is the statistic of Mann and Whitney's test, without the cells of Meehan, Chaudhuri & Dasgupta, "A
     Non-Parametric Test to Detect Data-Copying in Generative Models" (2020). Distances are those of features; the
-    picture shows the generated samples that lie nearest to training samples, and beside each of them these.
+    picture shows the generated samples that lie nearest to training samples, and beside each of them these. Where a
+    dataset says ``flip``, the mirror image of a training sample is one too.
     """
 
     extractor: Extractor
@@ -45,16 +47,26 @@ class Memorisation(FeatureMetric):
 
 
 def _train(features: Features, dataset: Dataset) -> Tensor:
-    """Features of the train part, which may be larger than memory when it is decoded."""
+    """Features of the train part, which may be larger than memory when it is decoded; after them those of its mirror
+    images, where these are trained on, and so may be repeated."""
     stored, rng = dataset.stored("train"), torch.Generator().manual_seed(0)
-    starts = range(0, len(stored.x), CHUNK)
-    return torch.cat([features(dataset.decoded(stored.take(slice(i, i + CHUNK)), rng).x)[0] for i in starts])
+    flips = isinstance(dataset, Images) and dataset.flip
+    plain, mirrored = list[Tensor](), list[Tensor]()
+    for start in range(0, len(stored.x), CHUNK):
+        x = dataset.plain(stored.take(slice(start, start + CHUNK)), rng).x
+        plain.append(features(x)[0])
+        if flips:
+            mirrored.append(features(x.flip(-1))[0])
+    return torch.cat(plain + mirrored)
 
 
 def _picture(evidence: Evidence, closest: Tensor, beside: Tensor) -> Tensor:
     """``(rows, 1 + columns, *shape)``."""
-    dataset, rng = evidence.dataset, torch.Generator().manual_seed(0)
-    shown = dataset.decoded(dataset.stored("train").take(beside.flatten()), rng).x
+    dataset, rng, index = evidence.dataset, torch.Generator().manual_seed(0), beside.flatten()
+    stored = dataset.stored("train")
+    shown = dataset.plain(stored.take(index % len(stored.x)), rng).x
+    mirrored = (index >= len(stored.x))[:, None, None, None]
+    shown = torch.where(mirrored, shown.flip(-1), shown)
     return torch.cat([evidence.fake.x[closest][:, None], shown.unflatten(0, beside.shape)], 1)
 
 
