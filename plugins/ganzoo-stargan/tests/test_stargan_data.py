@@ -151,3 +151,12 @@ def test_coloured_digits_are_digits_in_a_colour(monkeypatch, tmp_path):
     assert torch.equal(levels(red)[:, 0, 2:30, 2:30], grey[:20, 0])
     assert not levels(red)[:, 1:].any()
     assert torch.equal(levels(yellow)[:, 1], levels(red)[:, 0])
+
+
+def test_what_is_mirrored_in_training_is_translated_as_it_is(source):
+    plain, flipped = (nouns(source, train=200, flip=flip) for flip in (False, True))
+    for label in range(3):
+        one, other = (data.translated("held-out", 20, label) for data in (plain, flipped))
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one, other)

@@ -100,7 +100,7 @@ class Images(Dataset):
     def translated(self, name: PartName, n: int, label: int) -> Tensor | None:
         if self._truth is None:
             return None
-        return self.decoded(Batch(self._truth(name, n, label)), torch.Generator().manual_seed(0)).x
+        return self.plain(Batch(self._truth(name, n, label)), torch.Generator().manual_seed(0)).x
 
     def _dequantised(self, levels: Tensor, rng: torch.Generator) -> Tensor:
         x = torch.rand(levels.shape, generator=rng, device=levels.device).add_(levels)
