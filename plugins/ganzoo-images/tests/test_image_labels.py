@@ -158,3 +158,31 @@ def test_a_few_steps_train_with_labels(tmp_path):
         run = Run(recipe, 0, tmp_path / name, device="cpu", draw=False)
         assert run.train().status == "finished"
         assert run.generator().classes == 10
+
+
+# Several labels
+
+SEVERAL = torch.nn.functional.one_hot(LABEL, 3)
+READERS = [
+    *(("generator", name, options) for name, options in GENERATORS),
+    *(("discriminator", name, {"head": head}) for name in DISCRIMINATORS for head in HEADS),
+    *((kind, name, {}) for kind in ("generator", "discriminator") for name in ("r3gan", "stylegan2")),
+]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("kind", "name", "options"), READERS)
+def test_of_several_labels_one_alone_is_that_label_and_two_are_another_thing(kind, name, options):
+    shape = (1, 16, 16)
+    network = made(kind, name, shape, classes=3, **options).eval()
+    rng = torch.Generator().manual_seed(0)
+    if kind == "generator":
+        z, _ = network.source(4, rng)
+        one, several, two = (network(z, c) for c in (LABEL, SEVERAL, SEVERAL | SEVERAL.roll(1, 1)))
+    else:
+        x = torch.rand(4, *shape, generator=rng)
+        verdicts = [network(x, c) for c in (LABEL, SEVERAL, SEVERAL | SEVERAL.roll(1, 1))]
+        one, several, two = (verdict.score for verdict in verdicts)
+    torch.testing.assert_close(several, one)
+    ignored = options.get("head") == "classify"  # what tells labels reads none
+    assert torch.equal(two, one) == ignored

@@ -63,7 +63,7 @@ class Parts:
                 raise ValueError("a picture has a colour that the palette has not")
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}); {_cure()}") from error
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path} is no file of a character's parts ({error}); {_cure()}") from error
         return cls(whole, {"background": tuple(data["bgcolors"]), **names}, grounds, palette)
 
