@@ -14,7 +14,10 @@ from ganzoo import Part
 from ganzoo.errors import DataError, OptionError
 from ganzoo_stargan.datasets import ATTRIBUTES, FILE, HUES, Parts, coloured_mnist, nouns
 
-ROOT = Path(os.environ.get("GANZOO_DATA", Path(__file__).parents[4] / "shared" / "data"))
+#: Real data: in ``GANZOO_DATA``, or in ``shared/data`` beside the repository.
+BESIDE = [folder / "shared" / "data" for folder in Path(__file__).resolve().parents]
+NAMED = [Path(os.environ["GANZOO_DATA"])] if os.environ.get("GANZOO_DATA") else []
+ROOT = next((folder for folder in (*NAMED, *BESIDE) if folder.is_dir()), BESIDE[0])
 ART, DIGITS = ROOT / "nouns", ROOT / "mnist"
 
 
