@@ -73,7 +73,7 @@ def read(about: Description, path: Path) -> Tensor:
     Raises:
         DataError: there is no image, or it is of another size or other channels.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     Image.init()
     known = [each for each in FORMATS if each in Image.OPEN]
@@ -82,7 +82,8 @@ def read(about: Description, path: Path) -> Tensor:
             found.load()
             image = ImageOps.exif_transpose(found)
     except Exception as error:  # decoders raise whatever they stumble over
-        raise DataError(f"{path} cannot be read as an image ({error}); give a .png or .jpg file") from error
+        why = "of no known kind" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{path} cannot be read as an image ({why}); give a .png or .jpg file") from error
     channels, height, width = about.shape
     if image.has_transparency_data:
         image = image.convert("RGBA")

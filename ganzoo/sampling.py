@@ -76,7 +76,8 @@ def write_translations(
         pictures.draw_rows(model.data, torch.cat([x[:, None], grid], 1), out, model.name, ("source", *labels))
     else:
         pictures.draw(model.dataset, grid.flatten(0, 1), out, model.name)
-    return f"{len(x):,} sources as {', '.join(labels)} by {model.name}, shape {tuple(grid.shape[2:])}: {out}"
+    what = f"{len(x):,} source{'s' if len(x) > 1 else ''} as {', '.join(labels)}"
+    return f"{what} by {model.name}, shape {tuple(grid.shape[2:])}: {out}"
 
 
 def _source(model: Model, path: Path) -> Tensor:
@@ -94,6 +95,8 @@ def _source(model: Model, path: Path) -> Tensor:
         raise DataError(
             f"{path}: x is {tuple(x.shape)}, and samples here are (n, {', '.join(map(str, model.data.shape))})"
         )
+    if not x.isfinite().all():
+        raise DataError(f"{path}: x has numbers that are not finite")
     return x
 
 

@@ -283,7 +283,7 @@ def test_a_picture_of_another_size_or_kind_is_refused(image, said, tmp_path):
 def test_no_picture_and_no_postscript_is_read(tmp_path):
     for name, content in (("a.png", b"nothing"), ("b.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(DataError, match=f"{name} cannot be read as an image"):
+        with pytest.raises(DataError, match=rf"{name} cannot be read as an image \(of no known kind\)"):
             pictures.read(COLOUR, tmp_path / name)
 
 
