@@ -62,7 +62,9 @@ def test_several_pictures_and_labels_make_a_table(folder):
     with np.load(folder / "table.npz") as made:
         assert made["x"].shape == (4, 3, 32, 32)
         assert made["label"].tolist() == [0, 2, 0, 2]
-        assert np.array_equal(made["x"][:2], made["x"][2:])
+        # One source twice: a kernel's last digits may depend on a row's place in its batch.
+        assert np.allclose(made["x"][:2], made["x"][2:], atol=1e-3)
+        assert not np.allclose(made["x"][0], made["x"][1], atol=1e-3)
 
 
 @pytest.mark.parametrize(
