@@ -19,7 +19,7 @@ from ganzoo.evaluate import asked, translate
 ROWS = 4
 #: Terms of the generator, and what they are called here.
 CURVES = {
-    "generator/reconstruct": "reconstruction, E |x − G(G(x, c), c_x)|",
+    "generator/cycle": "reconstruction, E |x − G(G(x, c), c_x)|",
     "generator/classify": "classification, nats",
 }
 

@@ -65,7 +65,7 @@ def ganzoo_terms() -> list[Entry]:
     summary = "distance of samples from what comes back when they are translated there and back"
     stays = "distance of samples from what is made of them where they are to stay as they are"
     return [
-        Entry("reconstruct", "ganzoo_stargan.terms:Reconstruct", summary, (generator,), ZHU),
+        Entry("cycle", "ganzoo_stargan.terms:Cycle", summary, (generator,), ZHU),
         Entry("identity", "ganzoo_stargan.terms:Identity", stays, (generator,), ZHU),
     ]
 

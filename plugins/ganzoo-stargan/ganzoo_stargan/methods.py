@@ -32,7 +32,7 @@ def stargan(
     maker = [
         Weighted(part("term", "fool", divergence=distance)),
         told["fake"],
-        Weighted(part("term", "reconstruct"), reconstruction),
+        Weighted(part("term", "cycle"), reconstruction),
         *([Weighted(part("term", "identity"), identity)] if identity else []),
     ]
     return Method(

@@ -16,13 +16,13 @@ from ganzoo.terms import require_players
 
 @final
 @dataclass(frozen=True)
-class Reconstruct(Term):
+class Cycle(Term):
     """``E |x − G(G(x, c), c_x)|``, the mean over all numbers of a sample ``x`` with the label ``c_x``: what was
     translated, translated back. Choi et al. (2018), eq. 4; Zhu et al. (2017).
     """
 
     generator: str = GENERATOR
-    label: ClassVar[str] = "reconstruct"
+    label: ClassVar[str] = "cycle"
 
     def __call__(self, round: Round) -> Tensor:
         real, fake = round.real, round.fake(self.generator)

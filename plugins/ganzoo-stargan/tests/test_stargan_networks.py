@@ -12,7 +12,7 @@ from ganzoo.errors import IncompatibleError, OptionError
 from ganzoo.game import Round
 from ganzoo.recipe import create_recipe
 from ganzoo_stargan.networks import PatchDiscriminator, PointTranslator, StarGenerator
-from ganzoo_stargan.terms import Identity, Reconstruct
+from ganzoo_stargan.terms import Cycle, Identity
 
 
 def count(network: nn.Module) -> int:
@@ -84,7 +84,7 @@ def test_the_reconstruction_is_the_mean_distance_of_what_comes_back():
     x, own, wanted = torch.zeros(4, 2), torch.tensor([0, 1, 2, 3]), torch.tensor([3, 0, 1, 2])
     networks = {"generator": Functional(Adds((2,), classes=4))}
     with Round(networks, Batch(x, own), {"generator": (x, wanted)}) as round:
-        value = Reconstruct()(round)
+        value = Cycle()(round)
     assert float(value) == pytest.approx(float((own + wanted).double().mean()))
 
 
@@ -97,7 +97,7 @@ def test_what_is_asked_to_stay_is_compared_with_itself():
 
 def test_what_starts_from_noise_has_nothing_to_go_back_to():
     networks = {"generator": create("generator", "mlp", shape=(2,))}
-    for term in (Reconstruct(), Identity()):
+    for term in (Cycle(), Identity()):
         with pytest.raises(IncompatibleError, match="MLPGenerator starts from noise"):
             term.check(networks)
     with pytest.raises(IncompatibleError, match="MLPGenerator starts from noise"):
@@ -110,7 +110,7 @@ def test_the_game_is_that_of_the_paper():
     assert (critic.player, critic.repeats, maker.player, maker.repeats) == ("discriminator", 5, "generator", 1)
     named = [[(w.term.name, w.weight) for w in turn.losses] for turn in (critic, maker)]
     assert named[0] == [("criticise", 1.0), ("gradient-penalty", 10.0), ("classify", 1.0)]
-    assert named[1] == [("fool", 1.0), ("classify", 1.0), ("reconstruct", 10.0)]
+    assert named[1] == [("fool", 1.0), ("classify", 1.0), ("cycle", 10.0)]
     assert [w.term.options["of"] for w in (critic.losses.terms[2], maker.losses.terms[1])] == ["real", "fake"]
     more = create_recipe("stargan.ring", {"identity": 5.0}).turns[1].losses
     assert [(w.term.name, w.weight) for w in more][3:] == [("identity", 5.0)]
