@@ -205,14 +205,19 @@ class Model:
         The label is one for all, by its number or name, or one each; where samples have several, ``label`` is as in
         `sample`.
         """
-        if not isinstance(self.generator, Translator):
-            kind = type(self.generator).__name__
-            raise IncompatibleError(f"{self.name} translates nothing: its {kind} starts from noise, as in sample(n)")
+        generator = self.require_translator()
         if tuple(x.shape[1:]) != self.data.shape:
             raise OptionError(
                 f"{self.name} takes samples (n, {', '.join(map(str, self.data.shape))}), not {tuple(x.shape)}"
             )
-        return evaluate.translate(self.generator, x, self.numbers(len(x), label))
+        return evaluate.translate(generator, x, self.numbers(len(x), label))
+
+    def require_translator(self) -> Translator:
+        """The generator, where it starts from samples; raises as `translate` does."""
+        if isinstance(self.generator, Translator):
+            return self.generator
+        kind = type(self.generator).__name__
+        raise IncompatibleError(f"{self.name} translates nothing: its {kind} starts from noise, as in sample(n)")
 
     def numbers(self, n: int, label: int | str | Tensor) -> Tensor:
         """A label for each of ``n`` samples, as networks read them: ``(n,)``, or ``(n, classes)`` of 0 and 1 where

@@ -168,7 +168,8 @@ def print_scores(recipe: Recipe, results: list[Result]) -> None:
         title=f"{recipe.name} on held-out data, {len(measured)} seed{'s' * (len(measured) > 1)}", title_justify="left"
     )
     for column, side in (("metric", "left"), ("last", "right"), ("best by validation", "right"), ("how", "left")):
-        table.add_column(column, justify=side)  # pyright: ignore[reportArgumentType]
+        # A metric is asked for by its name: it is never cut.
+        table.add_column(column, justify=side, no_wrap=column == "metric")  # pyright: ignore[reportArgumentType]
     for name in measured[0]:
         cells = [_cell(interval([each[name][which] for each in measured])) for which in ("last", "best")]
         table.add_row(name, *cells, measured[0][name]["how"])

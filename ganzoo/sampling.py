@@ -63,6 +63,7 @@ def write_translations(
     if out.suffix not in (".png", *writers):
         raise OptionError(f"--out {out}: samples are written as .png, {', '.join(writers)}")
     model = models.open_model(locate(path, heard=heard), device)
+    model.require_translator()
     x = torch.cat([_source(model, source) for source in sources])
     made = [model.translate(x, label) for label in labels]
     grid = torch.stack(made, 1)

@@ -78,6 +78,8 @@ def test_lists_as_json_hold_what_is_registered(tmp_path):
     names = {(row["kind"], row["name"]) for row in rows}
     assert {("dataset", "ring"), ("divergence", "js"), ("recipe", "js-gan.ring"), ("suite", "default")} <= names
     assert all(row["distribution"] and row["summary"] for row in rows)
+    (own,) = (row["summary"] for row in rows if row["name"] == "mle-gaussian.mixture-1d")
+    assert own.endswith("; closed form known")
 
 
 @pytest.mark.parametrize(

@@ -92,21 +92,22 @@ def _list_pretrained(pattern: str | None, org: str | None, as_json: bool) -> Non
 
 def _rows(registry: Any, kind: str) -> list[dict[str, str]]:
     """What is listed of a kind. Recipes are every method on every dataset, whether or not an entry of their own
-    exists."""
+    exists; what one says of itself is added."""
     if kind != "recipe":
         return [
             {"name": name, "summary": entry.summary, "distribution": entry.distribution}
             for name in registry.names(kind)
             for entry in [registry.find(kind, name)]
         ]
+    own = {name: registry.find("recipe", name).summary for name in registry.names("recipe")}
     rows: list[dict[str, str]] = []
     for method in registry.names("method"):
         for dataset in registry.names("dataset"):
             how, where = registry.find("method", method), registry.find("dataset", dataset)
             owner = next((e.distribution for e in (how, where) if e.distribution != "ganzoo"), "ganzoo")
-            rows.append(
-                {"name": f"{method}.{dataset}", "summary": f"{how.summary}, on {where.summary}", "distribution": owner}
-            )
+            name = f"{method}.{dataset}"
+            said = f"{how.summary}, on {where.summary}" + (f"; {own[name]}" if own.get(name) else "")
+            rows.append({"name": name, "summary": said, "distribution": owner})
     return rows
 
 

@@ -23,13 +23,17 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=folder, env={**os.environ, "COLUMNS": "120"}, capture_output=True, text=True)
 
 
+def trained(folder: Path) -> tuple[str, ...]:
+    data = ("-o", f"dataset.source={folder / 'nouns'}", "-o", "dataset.labels=none", "-o", "dataset.train=200")
+    return ("stargan.nouns", "--steps", "2", "--out", "run", *data, *TINY)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """With a model that has hardly been trained."""
     made = tmp_path_factory.mktemp("use")
     written(made / "nouns")
-    options = ("-o", f"dataset.source={made / 'nouns'}", "-o", "dataset.labels=none", "-o", "dataset.train=200", *TINY)
-    ended = run(made, "train", "stargan.nouns", "--steps", "2", "--out", "run", *options)
+    ended = run(made, "train", *trained(made))
     assert ended.returncode == 0, ended.stderr
     for metric in ("domain-error", "reconstruction", "true-distance", "changed-outside", "label-accuracy"):
         assert metric in ended.stdout
@@ -83,6 +87,20 @@ def test_pictures_and_labels_that_do_not_fit_are_refused(folder, image, argument
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (folder / "no.png").exists()
+
+
+def test_a_model_that_starts_from_noise_says_so_before_its_sources_are_read(folder):
+    run(folder, "train", "js-gan.ring", "--steps", "2", "--out", "noise", "-o", "evaluations=1")
+    ended = run(folder, "sample", "noise", "--source", "picture.png", "--to", "red", "--out", "no.png")
+    assert ended.returncode != 0
+    assert "js-gan.ring translates nothing: its MLPGenerator starts from noise" in ended.stderr
+
+
+def test_metrics_are_named_in_full_where_it_is_narrow(folder):
+    words = [sys.executable, "-m", "ganzoo", "train", *trained(folder), "--resume"]
+    narrow = {**os.environ, "COLUMNS": "80"}
+    ended = subprocess.run(words, cwd=folder, env=narrow, capture_output=True, text=True)
+    assert "label-accuracy:reference" in ended.stdout, ended.stderr
 
 
 def test_runs_and_benches_draw_sources_beside_their_translations(folder):
