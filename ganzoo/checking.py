@@ -14,6 +14,7 @@ from ganzoo.plugins import find_any, host, registry
 from ganzoo.recipe import Recipe, canonical_name, create_recipe, recipe_names
 from ganzoo.registry import Entry, canonical
 from ganzoo.testing import check_engines, check_entry, check_plugin, check_recipe, entries_of
+from ganzoo.testing.game import LARGEST
 from ganzoo.train import Run
 
 
@@ -26,7 +27,7 @@ def check_all(names: Sequence[str], say: Callable[[str], None]) -> int:
         counts[outcome] += 1
         say(f"{outcome:7} {label}{': ' if why else ''}{why}")
     unfit = f", {counts['unfit']} do not fit each other" if counts["unfit"] else ""
-    skipped = f", {counts['skipped']} skipped, whose data are not at hand" if counts["skipped"] else ""
+    skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
     say(f"{counts['ok']} passed, {counts['FAILED']} failed{unfit}{skipped}")
     return counts["FAILED"]
 
@@ -38,12 +39,16 @@ class _UnfitError(Exception):
     """A method and a dataset that do not fit: no fault of either."""
 
 
+class _LargeError(Exception):
+    """A method and a dataset whose networks are too large to be checked unasked."""
+
+
 def _outcome(check: Check) -> tuple[str, str]:
     try:
         check()
     except _UnfitError as error:
         return "unfit", str(error)
-    except DataError as error:
+    except (DataError, _LargeError) as error:
         return "skipped", str(error)
     except (AssertionError, GanzooError) as error:
         return "FAILED", str(error)
@@ -90,6 +95,8 @@ def _pair(name: str) -> tuple[str, Check]:
             recipe = _tiny(name)
         except IncompatibleError as error:
             raise _UnfitError(str(error)) from None
+        if (size := recipe.size) > LARGEST:
+            raise _LargeError(f"{size / 1e6:,.0f} million parameters; `ganzoo check {name}` checks it all the same")
         _tiny_round(recipe)
 
     return f"recipe {name}", check

@@ -193,6 +193,12 @@ class Recipe:
         """Fresh networks by player, on the current default device, from torch's global random state."""
         return {name: player.network.build() for name, player in self.players.items()}
 
+    @property
+    def size(self) -> int:
+        """How many parameters its networks have, counted without allocating them."""
+        with torch.device("meta"):
+            return sum(p.numel() for network in self.networks().values() for p in network.parameters())
+
     def check(self) -> Recipe:
         """Raise `IncompatibleError` where parts do not fit, without allocating anything; else return itself."""
         try:

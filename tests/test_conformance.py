@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganzoo import testing
+from ganzoo import checking, testing
 from ganzoo.dataset import PARTS, Batch, Dataset, Modes, TractableDataset
 from ganzoo.discriminator import Discriminator, Verdict
 from ganzoo.divergence import Divergence, FDivergence, SampleDivergence, Scores
@@ -37,6 +37,22 @@ def test_every_entry_keeps_its_contract(entry):
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_method_is_sound_on_every_dataset(name):
     testing.check_recipe(create_recipe(name))
+
+
+def test_recipes_that_would_take_all_memory_are_not_tried_unasked(monkeypatch):
+    assert create_recipe("mle-gaussian.digits").size == 64 + 64 + 64 * 64  # a mean, a diagonal, a triangle
+    monkeypatch.setattr(checking, "LARGEST", 64 * 64)
+    monkeypatch.setattr(checking, "recipe_names", lambda: ["mle-gaussian.ring", "mle-gaussian.digits"])
+    monkeypatch.setattr(checking, "host", lambda: SimpleNamespace(plugins=()))
+    monkeypatch.setattr(checking, "KINDS", ())
+    said = list[str]()
+    assert checking.check_all([], said.append) == 0
+    small, large, count = said
+    assert small == "ok      recipe mle-gaussian.ring"
+    assert large.startswith("skipped recipe mle-gaussian.digits: 0 million parameters; `ganzoo check mle-gaussian.digi")
+    assert count == "1 passed, 0 failed, 1 skipped"
+    assert checking.check_all(["mle-gaussian.digits"], said.append) == 0
+    assert said[-1] == "1 passed, 0 failed"
 
 
 def breaks(pattern):
