@@ -22,8 +22,6 @@ SHOWN: Final = 2_000
 #: Images in a picture, a square of them.
 IMAGES: Final = 64
 INK: Final = "#c2410c"
-#: What is read. Pillow knows more, by their content whatever a file is called, and starts programs for some.
-FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 
 
 def draw(dataset: Dataset | Description, x: Tensor, path: Path, title: str = "") -> None:
@@ -67,28 +65,20 @@ def write(about: Description, x: Tensor, path: Path) -> None:
 def read(about: Description, path: Path) -> Tensor:
     """The image in a file as a sample ``(channels, height, width)`` of these data.
 
-    A level k is the middle of what is dequantised to it. It is turned as its EXIF says, and what is transparent is laid
-    on white.
+    A level k is the middle of what is dequantised to it. It is decoded as `image_file.decoded` says.
 
     Raises:
         DataError: there is no image, or it is of another size or other channels.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from ganzoo.image_file import decoded
 
-    Image.init()
-    known = [each for each in FORMATS if each in Image.OPEN]
     try:
-        with Image.open(io.BytesIO(path.read_bytes()), formats=known) as found:
-            found.load()
-            image = ImageOps.exif_transpose(found)
-    except Exception as error:  # decoders raise whatever they stumble over
-        why = "of no known kind" if isinstance(error, UnidentifiedImageError) else error
-        raise DataError(f"{path} cannot be read as an image ({why}); give a .png or .jpg file") from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); give a .png or .jpg file") from error
+    image = decoded(content, str(path))
     channels, height, width = about.shape
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    grey = image.mode in ("1", "L", "LA", "I", "I;16")
+    grey = image.mode == "L"
     kinds = {True: "grey", False: "in colour"}
     if (width, height) != image.size or (channels == 1) != grey:
         is_one, takes = (
@@ -96,7 +86,7 @@ def read(about: Description, path: Path) -> Tensor:
             f"{width} × {height} and {kinds[channels == 1]}",
         )
         raise DataError(f"{path} is {is_one}, and images here are {takes}: resize or convert it first")
-    levels = torch.frombuffer(bytearray(image.convert("L" if grey else "RGB").tobytes()), dtype=torch.uint8)
+    levels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
     return about.valued((levels.float().reshape(height, width, channels).permute(2, 0, 1) + 0.5) / 256)
 
 

@@ -45,6 +45,8 @@ def test_the_columns_of_a_csv_file_are_attributes(tmp_path, no):
     assert pairs(data) == [(i, code(i)) for i in range(60)]
     assert data.part("train").label.dtype == torch.int64
     assert data.described().several
+    assert data.provenance["parts"]["held-out"].startswith("a tenth of")
+    assert "class" not in data.provenance["parts"]["held-out"]
     check_dataset(lambda: build(source=source, label_file=file))
 
 
@@ -59,7 +61,8 @@ def test_one_alone_is_a_label_of_any_kind(tmp_path):
     source, file = folder(tmp_path / "faces"), tmp_path / "breeds.csv"
     file.write_text("file,breed\n" + "".join(f"{i:03}.png,{'cat' if i % 2 else 'dog'}\n" for i in range(60)))
     data = build(source=source, label_file=file)
-    assert (data.labels, data.several) == (("cat", "dog"), False)
+    assert (data.labels, data.several, data.attribute) == (("cat", "dog"), False, "breed")
+    assert data.provenance["parts"]["held-out"].startswith("a tenth of every class of")
     assert pairs(data) == [(i, (i + 1) % 2) for i in range(60)]
 
 
@@ -70,6 +73,22 @@ def test_files_may_be_named_without_their_folder_and_lie_in_an_archive(tmp_path)
         for path in source.iterdir():
             archive.write(path, f"img_align/{path.name}")
     assert pairs(build(source=tmp_path / "faces.zip", label_file=file)) == whole == [(i, code(i)) for i in range(60)]
+
+
+def test_an_image_is_not_named_in_two_ways(tmp_path):
+    folder(tmp_path / "faces" / "img_align")
+    file = table(tmp_path / "attributes.csv")
+    change(file, "001.png", "img_align/000.png")
+    with pytest.raises(DataError, match=r"names img_align/000.png twice, also as img_align/000.png"):
+        build(source=tmp_path / "faces", label_file=file)
+
+
+def test_spaces_around_what_stands_in_a_table_mean_nothing(tmp_path):
+    source, file = folder(tmp_path / "faces"), table(tmp_path / "attributes.csv")
+    file.write_text(file.read_text().replace(",", " , "))
+    data = build(source=source, label_file=file, label_column="Young,Male,Young")
+    assert data.labels == ("Young", "Male")
+    assert pairs(data) == [(i, code(i)[1:]) for i in range(60)]
 
 
 def test_another_table_gives_other_labels(tmp_path):
@@ -87,11 +106,14 @@ def change(file, old, new):
 @pytest.mark.parametrize(
     ("old", "new", "error", "said"),
     [
-        ("000.png", "gone.png", DataError, r"names 1 images that are not in .*faces: gone.png. Bring them"),
-        ("000.png,-1,1,1\n", "", DataError, r"has no line for 1 images of .*faces: 000.png"),
+        ("000.png", "gone.png", DataError, r"names 1 image that is not in .*: gone.png. .* are called 000.png, 001"),
+        ("000.png,-1,1,1\n", "", DataError, r"has no line for 1 of the images of .*faces: 000.png"),
         ("001.png", "000.png", DataError, r"line 3, names 000.png again"),
+        ("000.png,-1", "000.png,", OptionError, r"csv, line 2: Smiling is ''; an attribute is 1 or 0"),
+        (f"{HEAD}\n", "", DataError, r"has several columns '1'; its first line is to name"),
+        ("Young", "Smiling", DataError, r"has several columns 'Smiling'; its first line is to name"),
         ("000.png,-1,1,1", "000.png,-1,1", DataError, r"line 2, has 3 columns, and the head has 4"),
-        ("000.png,-1", "000.png,maybe", OptionError, r"Smiling of image 0 is 'maybe'; an attribute is 1 or 0"),
+        ("000.png,-1", "000.png,maybe", OptionError, r"csv, line 2: Smiling is 'maybe'; an attribute is 1 or 0"),
     ],
 )
 def test_a_table_that_does_not_fit_its_images_is_refused(tmp_path, old, new, error, said):

@@ -18,7 +18,7 @@ from ganzoo.dataset import PARTS, Batch, PartName
 from ganzoo.errors import DataError, OptionError
 from ganzoo_images.data.cache import Json, Kept
 from ganzoo_images.data.frame import Frame
-from ganzoo_images.data.sources import Label, Row, Source, Split
+from ganzoo_images.data.sources import TRUTHS, Label, Row, Source, Split, no_truth, truth
 from ganzoo_images.data.splits import Index, Rule
 
 #: Of images that are copied at once.
@@ -89,7 +89,7 @@ class Decoding:
         index = self.rule.parts(splits, labels, self.source.mixed)
         _write(folder, index, decoded, numbers, shape)
         rows = {part: len(index[part][1]) for part in PARTS}
-        about = {"parts": self.rule.said(splits, self.source.mixed), "images": rows, **self.frame.json()}
+        about = {"parts": self.rule.said(splits, labels, self.source.mixed), "images": rows, **self.frame.json()}
         return {"shape": shape, "labels": names, "several": several, "about": self.source.about() | about}
 
 
@@ -193,7 +193,7 @@ def _numbered(
         raise DataError(f"{what}: some images have no label; label them, or say -o dataset.label_column=none")
     if names:
         known: dict[Label, int] = {key: i for i in range(len(names)) for key in (i, str(i))}
-        known |= {name: i for i, name in enumerate(names)} | (dict(_TRUTH) if names == TRUTH else {})
+        known |= {name: i for i, name in enumerate(names)} | (dict(TRUTHS) if names == TRUTH else {})
     else:
         found = sorted(set(labels[train]), key=_order(set(labels[train])))
         known, names = {label: i for i, label in enumerate(found)}, tuple(map(_called, found))
@@ -211,11 +211,6 @@ def _numbered(
 
 #: What the labels are called that say whether an image has an attribute.
 TRUTH: Final = ("false", "true")
-#: What says that an image has an attribute, and that it has not.
-_TRUTH: Final[Mapping[Any, int]] = {
-    **dict.fromkeys((1, "1", "true", "yes"), 1),
-    **dict.fromkeys((0, -1, "0", "-1", "false", "no", ""), 0),
-}
 
 
 def _codes(labels: Sequence[Label], names: tuple[str, ...], what: str) -> np.ndarray:
@@ -224,12 +219,9 @@ def _codes(labels: Sequence[Label], names: tuple[str, ...], what: str) -> np.nda
     for row, label in enumerate(labels):
         values: Any = label
         for column, value in enumerate(values):
-            known = _TRUTH.get(value.lower() if isinstance(value, str) else value)
+            known = truth(value)
             if known is None:
-                raise OptionError(
-                    f"{what}: {names[column]} of image {row} is {value!r}; an attribute is 1 or 0, 1 or -1, true or "
-                    "false. Of labels of other kinds name one alone with -o dataset.label_column=…"
-                )
+                raise OptionError(f"{what}: {names[column]} of image {row} is {no_truth(value)}")
             codes[row, column] = known
     return codes
 

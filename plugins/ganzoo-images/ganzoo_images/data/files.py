@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ganzoo.errors import DataError, OptionError
-from ganzoo_images.data.frame import formats
+from ganzoo.image_file import formats
 from ganzoo_images.data.sources import AUTO, Json, Row, Source, Split, named_in, stamp, standard
 
 SUFFIXES: Final = frozenset(

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ganzoo.errors import DataError
+from ganzoo.image_file import decoded, from_sixteen, opaque
 
 #: What an image may come as: a file, its content, or an array ``(h, w)`` or ``(h, w, c)``.
 Data = Path | bytes | np.ndarray
 
-#: What is decoded. Pillow knows more, by their content whatever a file is called, and starts programs for some.
-FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA")
-
-_SIXTEEN: Final = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _MODES: Final = {1: "L", 3: "RGB"}
-
-
-@cache
-def formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that this Pillow was built with."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 @final
@@ -35,10 +23,9 @@ def formats() -> tuple[str, ...]:
 class Frame:
     """What is done to an image before it is kept, in this order.
 
-    It is turned as its EXIF says; of an animation the first frame is taken. Grey levels of 16 bits are divided by 257
-    and rounded; of coloured ones the decoder keeps the upper 8. What is transparent is laid on white. With ``crop`` the
-    central square of that side is cut out, of the largest that fits for 0. With ``size`` it is resized to that side by
-    Lanczos' filter, antialiased. With ``channels`` it is made grey (ITU-R 601-2 luma) or RGB.
+    It is turned as its EXIF says, made grey or RGB of 8 bits, and laid on white: see `ganzoo.image_file.decoded`. With
+    ``crop`` the central square of that side is cut out, of the largest that fits for 0. With ``size`` it is resized to
+    that side by Lanczos' filter, antialiased. With ``channels`` it is made grey (ITU-R 601-2 luma) or RGB.
     """
 
     size: int | None = None
@@ -90,23 +77,17 @@ class Frame:
 def _opened(data: Data, where: str) -> Image.Image:
     """Grey or RGB, 8 bits."""
     if isinstance(data, np.ndarray):
-        return _opaque(_of_array(data, where))
+        return opaque(_of_array(data, where))
     try:
-        content = io.BytesIO(data.read_bytes() if isinstance(data, Path) else data)
-        with Image.open(content, formats=formats()) as image:
-            image.load()
-            return _opaque(_eight_bits(ImageOps.exif_transpose(image), where))
-    except DataError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{where}: {error} Make it smaller, or leave it out") from error
-    except Exception as error:  # decoders raise whatever they stumble over
-        raise DataError(f"{where} cannot be read as an image ({error}); replace it, or take it away") from error
+        content = data.read_bytes() if isinstance(data, Path) else data
+    except OSError as error:
+        raise DataError(f"{where} cannot be read ({error.strerror}); replace it, or take it away") from error
+    return decoded(content, where)
 
 
 def _of_array(levels: np.ndarray, where: str) -> Image.Image:
     if levels.dtype == np.uint16:
-        levels = _from_sixteen(levels)
+        levels = from_sixteen(levels)
     if levels.dtype == np.bool_:
         levels = levels.astype(np.uint8) * 255
     if levels.dtype != np.uint8:
@@ -119,27 +100,3 @@ def _of_array(levels: np.ndarray, where: str) -> Image.Image:
     if levels.ndim not in (2, 3) or (levels.ndim == 3 and levels.shape[2] not in (2, 3, 4)):
         raise DataError(f"{where} has shape {levels.shape}; an image is (h, w) or (h, w, channels), of 1 to 4 channels")
     return Image.fromarray(np.ascontiguousarray(levels))
-
-
-def _eight_bits(image: Image.Image, where: str) -> Image.Image:
-    if image.mode == "F":
-        raise DataError(f"{where} holds floating-point numbers; save it with 8 or 16 bits a channel")
-    if image.mode not in _SIXTEEN:
-        return image
-    levels = np.asarray(image).astype(np.int64)
-    if levels.min() < 0 or levels.max() >= 2**16:
-        raise DataError(f"{where} has levels of 32 bits; save it with 8 or 16 bits a channel")
-    return Image.fromarray(_from_sixteen(levels))
-
-
-def _from_sixteen(levels: np.ndarray) -> np.ndarray:
-    return ((levels.astype(np.int64) + 128) // 257).astype(np.uint8)
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    """Without alpha and palette: ``L`` where it has no colour, else ``RGB``."""
-    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image if image.mode == mode else image.convert(mode)

@@ -146,7 +146,8 @@ def images(
     frame, labelled = Frame(size, crop, channels), label_column is not None
     kept = Decoding(found.name, found, frame, rule, labelled=labelled).kept()
     levels = opened(kept)
-    of = {"several": True} if levels.several else _of(columns(label_column))
+    named = found.attributes() if isinstance(found, Listed) and labelled else columns(label_column)
+    of = {"several": True} if levels.several else _of(named)
     return Images(lambda: levels, levels.shape, levels.labels, levels.about, flip, logit, seed, **of)
 
 

@@ -10,7 +10,7 @@ from typing import final
 
 from ganzoo.errors import DataError, OptionError, suggest
 from ganzoo_images.data.files import Folder, Zip
-from ganzoo_images.data.sources import Json, Label, Row, Source, Split, stamp
+from ganzoo_images.data.sources import Json, Label, Row, Source, Split, no_truth, stamp, truth
 
 
 @final
@@ -45,19 +45,25 @@ class Listed(Source):
         for where, image, _ in split.rows():
             yield Row(where, image, labels[PurePosixPath(where).relative_to(self.tree.root.as_posix()).as_posix()])
 
+    def attributes(self) -> tuple[str, ...]:
+        """What the labels are of: the names of the columns that count."""
+        return self._read()[0]
+
     def _read(self) -> tuple[tuple[str, ...], dict[str, Label]]:
         """The columns that count, and by the file's name what stands there."""
         try:
             with self.table.open(newline="", encoding="utf-8-sig") as file:
-                head, *lines = csv.reader(file)
+                head, *lines = ([cell.strip() for cell in line] for line in csv.reader(file))
         except (OSError, ValueError, csv.Error) as error:
             raise DataError(f"{self.table} cannot be read as a CSV file ({error}); give one with a head") from error
+        if twice := next((name for name in head[1:] if head.count(name) > 1), None):
+            raise DataError(f"{self.table} has several columns {twice!r}; its first line is to name each once")
         for name in self.columns:
             if name not in head[1:]:
                 raise OptionError(f"{self.table} has no column {name!r}; {suggest(name, head[1:])}")
         chosen = [head.index(name) for name in self.columns] or [*range(1, len(head))]
         if not chosen:
-            raise DataError(f"{self.table} has one column; it takes a file's name and its labels")
+            raise DataError(f"{self.table} has one column; it takes a file's name and its labels, with commas between")
         found: dict[str, Label] = {}
         for number, line in enumerate(lines, 2):
             if len(line) != len(head):
@@ -66,7 +72,10 @@ class Listed(Source):
                 raise DataError(f"{self.table}, line {number}, has {len(line)} columns, and the head has {len(head)}")
             if line[0] in found:
                 raise DataError(f"{self.table}, line {number}, names {line[0]} again; name each image once")
-            values = tuple(line[column].strip() for column in chosen)
+            values = tuple(line[column] for column in chosen)
+            wrong = [i for i, value in enumerate(values) if truth(value) is None] if len(values) > 1 else ()
+            for i in wrong:
+                raise OptionError(f"{self.table}, line {number}: {head[chosen[i]]} is {no_truth(values[i])}")
             found[line[0]] = values if len(values) > 1 else values[0]
         return tuple(head[column] for column in chosen), found
 
@@ -78,16 +87,24 @@ class Listed(Source):
         known = {**short, **{file: file for file in files}}
         if missing := [name for name in lines if name not in known]:
             raise DataError(
-                f"{self.table} names {len(missing):,} images that are not in {self.tree.root}: {_some(missing)}. Bring "
-                "them, or take their lines away"
+                f"{self.table} names {_images(missing)} not in {self.tree.root}: {_some(missing)}. Bring what is "
+                f"missing, or take these lines away. Files there are called {_some(files)}"
             )
-        labels = {known[name]: label for name, label in lines.items()}
+        labels: dict[str, Label] = {}
+        for name, label in lines.items():
+            if known[name] in labels:
+                raise DataError(f"{self.table} names {known[name]} twice, also as {name}; name each image once")
+            labels[known[name]] = label
         if left := [file for file in files if file not in labels]:
             raise DataError(
-                f"{self.table} has no line for {len(left):,} images of {self.tree.root}: {_some(left)}. Write them, or "
-                "take the images away"
+                f"{self.table} has no line for {len(left):,} of the images of {self.tree.root}: {_some(left)}. Write "
+                "what is missing, or take these images away."
             )
         return labels
+
+
+def _images(names: Sequence[str]) -> str:
+    return "1 image that is" if len(names) == 1 else f"{len(names):,} images that are"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -67,7 +67,27 @@ class Source(ABC):
 
 def columns(label: str | None) -> tuple[str, ...]:
     """The columns that an option names, one or several with commas between; none where they are to be found."""
-    return () if label in (None, AUTO) else tuple(filter(None, (name.strip() for name in label.split(","))))
+    return () if label in (None, AUTO) else tuple(dict.fromkeys(filter(None, map(str.strip, label.split(",")))))
+
+
+#: What says that an image has an attribute, and that it has not.
+TRUTHS: Final[Mapping[Any, int]] = {
+    **dict.fromkeys((1, "1", "true", "yes"), 1),
+    **dict.fromkeys((0, -1, "0", "-1", "false", "no"), 0),
+}
+
+
+def truth(value: Any) -> int | None:
+    """1 or 0; none where it says neither."""
+    return TRUTHS.get(value.lower() if isinstance(value, str) else value)
+
+
+def no_truth(value: Any) -> str:
+    """What is wrong with it."""
+    return (
+        f"{value!r}; an attribute is 1 or 0, 1 or -1, true or false. Of labels of other kinds name one alone with "
+        "-o dataset.label_column=…"
+    )
 
 
 def stamp(path: Path, root: Path | None = None) -> list[Any]:

@@ -84,11 +84,14 @@ class Rule:
                 index[part] = train, rows
         return index
 
-    def said(self, splits: Mapping[PartName, str], mixed: bool) -> dict[str, str]:
-        """Where each part is from, for a model's config."""
+    def said(
+        self, splits: Mapping[PartName, str], labels: Mapping[str, Sequence[Label]], mixed: bool
+    ) -> dict[str, str]:
+        """Where each part is from, for a model's config; ``labels`` are those of `parts`."""
         train = splits["train"]
         last = self.last if mixed and "held-out" in splits else None
-        share = f"the last {last[0]}/{last[1]}" if last else "a tenth of every class"
+        tenth = "a tenth of every class" if any(label is not None for label in labels[train]) else "a tenth"
+        share = f"the last {last[0]}/{last[1]}" if last else tenth
         how = "" if mixed and self.last else f", in an order by seed {self.seed}"
         own = splits if len(splits) == len(PARTS) else {**splits, "train": f"the rest of {train}"}
         return {part: f"{own.get(part) or f'{share} of {train}'}{how}" for part in PARTS}
