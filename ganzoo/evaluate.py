@@ -115,18 +115,19 @@ def evaluate(
     """Every metric that applies, or the ``chosen`` ones, on the held-out part.
 
     A generator that reads labels gets them as often as the train part has them, and is judged by its samples alone:
-    what it can say is the density under a label, not ``p_G``.
+    what it can say is the density under a label, not ``p_G``. One that starts from samples gets those of the validation
+    part, as `floor` does: beside the very samples that they were made of, copies would be nearer than real data are.
     """
     seed, scores = derive(seed, "evaluation"), dict[str, Score]()
     chosen, real = metrics() if chosen is None else chosen, dataset.part("held-out")
     for n, alike in _by_size(chosen, dataset).items():
-        start = origin(generator, dataset, n, "held-out", seed)
+        start = origin(generator, dataset, n, "validation", seed)
         fake = sample(generator, n, seed, labels(dataset, n, seed), start)
         density = None
         if isinstance(generator, TractableGenerator) and fake.label is None:
             density = partial(log_prob, generator)
         translated = partial(translate, generator) if isinstance(generator, Translator) else None
-        scores |= measure(alike, dataset, fake, real, density, start, translated)
+        scores |= measure(alike, dataset, fake, real, density, translated)
     return {name: scores[name] for name in chosen if name in scores}
 
 
@@ -169,11 +170,10 @@ def measure(
     fake: Batch,
     real: Batch,
     density: Callable[[Tensor], Tensor] | None = None,
-    origin: Batch | None = None,
     translate: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> dict[str, Score]:
     """Scores by metric, of those that apply. One that fails has no value and says why; the others do not suffer."""
-    evidence = Evidence(dataset, fake, real, density, derive(0, "metric"), origin, translate)
+    evidence = Evidence(dataset, fake, real, density, derive(0, "metric"), translate)
     scores: dict[str, Score] = {}
     for name, metric in chosen.items():
         try:
@@ -247,9 +247,14 @@ def _name(entry: Entry, options: Mapping[str, str]) -> str:
 
 
 def validation(generator: Generator, dataset: Dataset, seed: int) -> float:
-    """The number by which snapshots are compared: lower is better; not a number where it cannot be measured."""
+    """The number by which snapshots are compared: lower is better; not a number where it cannot be measured.
+
+    What starts from samples starts from half of those of the validation part, and is compared with the other half.
+    """
     seed, chosen = derive(seed, "validation"), metrics([SELECTION])
     ((n, _),) = _by_size(chosen, dataset).items()
-    start = origin(generator, dataset, n, "validation", seed)
-    fake = sample(generator, n, seed, labels(dataset, n, seed), start)
-    return measure(chosen, dataset, fake, dataset.some("validation", n))[SELECTION].value
+    start, real = None, dataset.some("validation", n)
+    if isinstance(generator, Translator):
+        n = max(1, len(real.x) // 2)
+        start, real = real.take(slice(n)), real.take(slice(n, None))
+    return measure(chosen, dataset, sample(generator, n, seed, labels(dataset, n, seed), start), real)[SELECTION].value

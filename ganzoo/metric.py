@@ -21,8 +21,8 @@ class Evidence:
     the generator's, where it has one; ``seed`` is for the metric's own randomness. Everything is on the CPU. Scoring
     real data that is passed off as ``fake`` gives the floor: what a perfect generator would get.
 
-    Of a generator that starts from samples, ``origin`` are those that ``fake`` was made of, the first ones of the
-    held-out part, and ``translate(x, c)`` makes others.
+    Of a generator that starts from samples, ``fake`` was made of others than ``real``, and ``translate(x, c)`` makes
+    more, of ``dataset.some("held-out", n)``, say.
     """
 
     dataset: Dataset
@@ -30,7 +30,6 @@ class Evidence:
     real: Batch
     log_prob: Callable[[Tensor], Tensor] | None = None
     seed: int = 0
-    origin: Batch | None = None
     translate: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def rng(self) -> torch.Generator:

@@ -156,8 +156,8 @@ class Run:
             shown = translations(generator, self.dataset)
             pictures.draw_rows(self.dataset.described(), shown.x, path, title, shown.names)
         else:
-            n = min(n, len(self.dataset.stored("held-out").x))
             start = origin(generator, self.dataset, n, "held-out", seed)
+            n = n if start is None else len(start.x)
             label = None if start is None else labels(self.dataset, n, seed)
             pictures.draw(self.dataset, sample(generator, n, seed, label, start).x, path, title)
 

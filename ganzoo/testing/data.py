@@ -290,9 +290,7 @@ def _translations(
             continue
         label = start.label.roll(1, 0)
         for_each = (right, lambda x, c: torch.full_like(x, 20.0), lambda x, c: x)
-        one, two, three = (
-            Evidence(dataset, Batch(f(start.x, label), label), real, None, 0, start, f) for f in for_each
-        )
+        one, two, three = (Evidence(dataset, Batch(f(start.x, label), label), real, translate=f) for f in for_each)
         yield one, two, three
 
 

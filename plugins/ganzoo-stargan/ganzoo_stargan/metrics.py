@@ -7,14 +7,14 @@ each of them changed.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, NamedTuple, final
+from typing import ClassVar, Final, NamedTuple, cast, final
 
 import torch
 from torch import Tensor
 
-from ganzoo import Batch, Dataset, Evidence, Extractor, Metric, Score
+from ganzoo import Dataset, Evidence, Extractor, Metric, Score
 from ganzoo.errors import IncompatibleError
 from ganzoo.evaluate import asked
 from ganzoo.heads import right
@@ -23,10 +23,12 @@ from ganzoo.heads import right
 FITTED: Final = 5_000
 #: Beyond so much of the way from black to white a pixel counts as changed: less is the noise of dequantised levels.
 CHANGED: Final = 0.05
+#: Rows of the picture, each of another label.
+PICTURED: Final = 8
 
 
 class Made(NamedTuple):
-    """Samples ``x`` with labels of their ``own``, which rows of the origin they are, and what was made of them:
+    """Samples ``x`` with labels of their ``own``, which rows of the sources they are, and what was made of them:
     ``got``, asked for as ``c``, by the label that was changed or asked for."""
 
     label: int
@@ -43,21 +45,22 @@ class TranslationMetric(Metric):
     samples: int = 1_000
 
     def applies(self, evidence: Evidence) -> bool:
-        origin = evidence.origin
-        return evidence.translate is not None and origin is not None and origin.label is not None
+        return evidence.translate is not None and evidence.real.label is not None
+
+    def sources(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
+        """What is translated, with its labels."""
+        x, label = evidence.dataset.some("held-out", self.samples)
+        return x, cast(Tensor, label)
 
     def made(self, evidence: Evidence) -> Iterator[Made]:
-        assert evidence.origin is not None
         assert evidence.translate is not None
-        origin = evidence.origin.take(slice(self.samples))
-        own = origin.label
-        assert own is not None
+        x, own = self.sources(evidence)
         for label in range(evidence.dataset.classes or 0):
             c = asked(own, label)
             rows = (c != own if own.ndim == 1 else torch.ones(len(own), dtype=torch.bool)).nonzero().flatten()
             if len(rows):
-                got = evidence.translate(origin.x, c)[rows]
-                yield Made(label, rows, origin.x[rows], own[rows], c[rows], got)
+                got = evidence.translate(x, c)[rows]
+                yield Made(label, rows, x[rows], own[rows], c[rows], got)
 
 
 def _names(dataset: Dataset) -> tuple[str, ...]:
@@ -110,23 +113,21 @@ class Reconstruction(TranslationMetric):
 
     def __call__(self, evidence: Evidence) -> Score:
         assert evidence.translate is not None
-        assert evidence.origin is not None
+        x, own = self.sources(evidence)
         constant = _median(evidence.dataset.some("train", FITTED).x)
         errors, constants = list[Tensor](), list[Tensor]()
         for made in self.made(evidence):
-            back = _rows(evidence.translate, evidence.origin, made)
+            there = x.clone()  # each in the place of its source, as all else that is translated
+            there[made.rows] = made.got
+            back = evidence.translate(there, own)[made.rows]
             errors.append((made.x - back).abs().flatten(1).mean(1))
             constants.append((made.x - constant).abs().flatten(1).mean(1))
         found = {"identity": 0.0, "constant": _mean(constants)}
-        return Score(_mean(errors), f"{sum(map(len, errors)):,} cycles", {"baselines": found})
+        return Score(_mean(errors), f"{sum(map(len, errors)):,} cycles; {_beside(found)}", {"baselines": found})
 
 
-def _rows(translate: Any, origin: Batch, made: Made) -> Tensor:
-    """What was made, made back: in the place that its source has in the origin, as all else that is translated."""
-    x, label = origin.x.clone(), origin.label
-    assert label is not None
-    x[made.rows] = made.got
-    return translate(x, label)[made.rows]
+def _beside(baselines: Mapping[str, float]) -> str:
+    return f"the identity has {baselines['identity']:.3g}, the best constant {baselines['constant']:.3g}"
 
 
 def _median(x: Tensor) -> Tensor:
@@ -144,21 +145,21 @@ class TruthMetric(TranslationMetric):
         return super().applies(evidence) and evidence.dataset.translated("held-out", 1, 0) is not None
 
     def __call__(self, evidence: Evidence) -> Score:
-        truths = self._truths(evidence)
-        # Of what a label of any kind would change, all is the attribute's own.
-        area = torch.stack([(truth - truths[0]).abs() for truth in truths]).amax(0)
-        found = [(made, truths[made.label][made.rows], area[made.rows]) for made in self.made(evidence)]
-        return self.of(evidence, found)
+        n = len(self.sources(evidence)[0])
 
-    def _truths(self, evidence: Evidence) -> list[Tensor]:
-        assert evidence.origin is not None
-        n = min(self.samples, len(evidence.origin.x))
-        truths = [evidence.dataset.translated("held-out", n, label) for label in range(evidence.dataset.classes or 0)]
-        return [truth for truth in truths if truth is not None]
+        def truth(label: int) -> Tensor:  # there may be hundreds of labels: one at a time
+            return cast(Tensor, evidence.dataset.translated("held-out", n, label))
+
+        # Of what a label of any kind would change, all is the attribute's own.
+        first = truth(0)
+        area = torch.zeros_like(first, dtype=torch.bool)
+        for label in range(1, evidence.dataset.classes or 0):
+            area |= truth(label) != first
+        return self.of(evidence, ((m, truth(m.label)[m.rows], area[m.rows]) for m in self.made(evidence)))
 
     @abstractmethod
-    def of(self, evidence: Evidence, found: list[tuple[Made, Tensor, Tensor]]) -> Score:
-        """The score, from translations, the truth and how far labels change each number of a sample."""
+    def of(self, evidence: Evidence, found: Iterable[tuple[Made, Tensor, Tensor]]) -> Score:
+        """The score, from translations, the truth and which numbers of a sample the labels change."""
 
 
 @final
@@ -174,31 +175,27 @@ class TrueDistance(TruthMetric):
     samples: int = 1_000
     unit: ClassVar[str] = "data units"
 
-    def of(self, evidence: Evidence, found: list[tuple[Made, Tensor, Tensor]]) -> Score:
+    def of(self, evidence: Evidence, found: Iterable[tuple[Made, Tensor, Tensor]]) -> Score:
         train = evidence.dataset.some("train", FITTED)
         assert train.label is not None
         whole: dict[str, list[Tensor]] = {"model": [], "identity": [], "constant": []}
         inside: dict[str, list[Tensor]] = {"model": [], "identity": [], "constant": []}
+        rows = list[Tensor]()
         for made, truth, area in found:
+            if (row := len(rows)) < min(len(truth), PICTURED):
+                rows.append(torch.stack([made.x[row], made.got[row], truth[row]]))
             constant = _median(train.x[train.label == made.label])
             for name, got in (("model", made.got), ("identity", made.x), ("constant", constant)):
                 error = (truth - got).abs().flatten(1)
                 whole[name].append(error.mean(1))
-                mask = (area > 0).flatten(1)
+                mask = area.flatten(1)
                 inside[name].append((error * mask).sum(1) / mask.sum(1).clamp_min(1))
-        means = {name: _mean(rows) for name, rows in whole.items()}
+        means = {name: _mean(errors) for name, errors in whole.items()}
         value = means.pop("model")
-        detail = {"baselines": means, "in the attribute's area": {name: _mean(rows) for name, rows in inside.items()}}
-        picture = _picture(found)
-        return Score(value, f"{sum(map(len, whole['model'])):,} translations", detail, picture)
-
-
-def _picture(found: list[tuple[Made, Tensor, Tensor]]) -> Tensor | None:
-    """``(rows, 3, *shape)``: a source, what was made of it, and the truth."""
-    if found[0][0].x.ndim != 4:
-        return None
-    rows = [(made.x[i], made.got[i], truth[i]) for i, (made, truth, _) in enumerate(found[:8]) if i < len(truth)]
-    return torch.stack([torch.stack(row) for row in rows])
+        detail = {"baselines": means, "in the attribute's area": {name: _mean(each) for name, each in inside.items()}}
+        # A source, what was made of it, and the truth.
+        picture = torch.stack(rows) if len(evidence.dataset.shape) == 3 else None
+        return Score(value, f"{sum(map(len, whole['model'])):,} translations; {_beside(means)}", detail, picture)
 
 
 @final
@@ -210,11 +207,11 @@ class ChangedOutside(TruthMetric):
     samples: int = 1_000
     unit: ClassVar[str] = "%"
 
-    def of(self, evidence: Evidence, found: list[tuple[Made, Tensor, Tensor]]) -> Score:
+    def of(self, evidence: Evidence, found: Iterable[tuple[Made, Tensor, Tensor]]) -> Score:
         shown, shares = evidence.dataset.shown, list[Tensor]()
         for made, _, area in found:
             changed = _anywhere((shown(made.got) - shown(made.x)).abs() > CHANGED)
-            outside = ~_anywhere(area > 0)
+            outside = ~_anywhere(area)
             shares.append((changed & outside).sum(1) / outside.sum(1).clamp_min(1))
         return Score(100 * _mean(shares), f"{sum(map(len, shares)):,} translations")
 

@@ -42,7 +42,7 @@ def black(x: Tensor, c: Tensor) -> Tensor:
 def evidence(dataset, translate) -> Evidence:
     start = dataset.some("held-out", N)
     label = start.label.roll(1)
-    return Evidence(dataset, Batch(translate(start.x, label), label), start, None, 0, start, translate)
+    return Evidence(dataset, Batch(translate(start.x, label), label), start, translate=translate)
 
 
 def truths(dataset) -> list[Tensor]:
@@ -57,10 +57,10 @@ def test_the_distance_from_the_truth_is_that_of_all_translations_into_another_la
         by_hand["identity"].append((truth - start.x)[other].abs().flatten(1).mean(1))
         by_hand["black"].append((truth + 1)[other].abs().flatten(1).mean(1))
     for translate, name in ((identity, "identity"), (black, "black")):
-        score = TrueDistance()(evidence(dataset, translate))
+        score = TrueDistance(N)(evidence(dataset, translate))
         assert score.value == pytest.approx(float(torch.cat(by_hand[name]).double().mean()))
-        assert score.how == f"{2 * N} translations"
-    score = TrueDistance()(evidence(dataset, right))
+        assert score.how.startswith(f"{2 * N} translations; the identity has 0.")
+    score = TrueDistance(N)(evidence(dataset, right))
     assert score.value < 1 / 128 * float(AREA.double().mean())
     assert score.detail["baselines"]["identity"] == pytest.approx(float(torch.cat(by_hand["identity"]).double().mean()))
     assert score.detail["in the attribute's area"]["identity"] > 1
@@ -75,13 +75,13 @@ def test_the_constant_is_the_median_of_the_labels_own_samples(dataset):
     for label, truth in enumerate(truths(dataset)):
         median = train.x[train.label == label].median(0).values
         errors.append((truth - median)[start.label != label].abs().flatten(1).mean(1))
-    found = TrueDistance()(evidence(dataset, black)).detail["baselines"]["constant"]
+    found = TrueDistance(N)(evidence(dataset, black)).detail["baselines"]["constant"]
     assert found == pytest.approx(float(torch.cat(errors).double().mean()))
 
 
 def test_outside_of_the_attributes_area_nothing_is_to_change(dataset):
-    assert ChangedOutside()(evidence(dataset, right)).value == 0
-    assert ChangedOutside()(evidence(dataset, identity)).value == 0
+    assert ChangedOutside(N)(evidence(dataset, right)).value == 0
+    assert ChangedOutside(N)(evidence(dataset, identity)).value == 0
 
     def noisy(x: Tensor, c: Tensor) -> Tensor:
         out = right(x, c).clone()
@@ -90,13 +90,13 @@ def test_outside_of_the_attributes_area_nothing_is_to_change(dataset):
         return out
 
     outside = int((~AREA).sum())
-    assert ChangedOutside()(evidence(dataset, noisy)).value == pytest.approx(100 * 10 / outside)
+    assert ChangedOutside(N)(evidence(dataset, noisy)).value == pytest.approx(100 * 10 / outside)
 
 
 def test_what_comes_back_is_compared_with_its_source(dataset):
-    assert Reconstruction()(evidence(dataset, identity)).value == 0
-    assert Reconstruction()(evidence(dataset, right)).value < 1e-3
-    score = Reconstruction()(evidence(dataset, black))
+    assert Reconstruction(N)(evidence(dataset, identity)).value == 0
+    assert Reconstruction(N)(evidence(dataset, right)).value < 1e-3
+    score = Reconstruction(N)(evidence(dataset, black))
     start = dataset.some("held-out", N)
     assert score.value == pytest.approx(float((start.x + 1).abs().mean()))
     median = dataset.some("train", 5_000).x.median(0).values
@@ -117,13 +117,13 @@ class Glasses(Extractor):
 
 
 def test_the_error_of_domains_is_the_share_that_is_not_taken_for_them(dataset):
-    assert DomainError(Glasses())(evidence(dataset, right)).value == 0
-    assert DomainError(Glasses())(evidence(dataset, identity)).value == 100
+    assert DomainError(Glasses(), N)(evidence(dataset, right)).value == 0
+    assert DomainError(Glasses(), N)(evidence(dataset, identity)).value == 100
 
     def half(x: Tensor, c: Tensor) -> Tensor:
         return right(x, torch.where(c == 1, 2, c))
 
-    score = DomainError(Glasses())(evidence(dataset, half))
+    score = DomainError(Glasses(), N)(evidence(dataset, half))
     assert score.detail["error by label"] == {"red": 0, "green": 100, "blue": 0}
     assert 0 < score.value < 100
 
@@ -131,6 +131,9 @@ def test_the_error_of_domains_is_the_share_that_is_not_taken_for_them(dataset):
 def test_of_several_labels_the_one_that_was_changed_counts():
     class Two:
         classes, labels, shape, several = 2, ("a", "b"), (2,), True
+
+        def some(self, name, n) -> Batch:
+            return start
 
     x = torch.tensor([[1.0, -1.0], [1.0, 1.0]])
     start = Batch(x, (x > 0).long())
@@ -145,7 +148,7 @@ def test_of_several_labels_the_one_that_was_changed_counts():
         def on(self, dataset) -> Features:
             return Features("signs", "ab" * 32, "nothing", lambda x: (x, x))
 
-    score = DomainError(Signs())(Evidence(Two(), start, start, None, 0, start, first))  # pyright: ignore
+    score = DomainError(Signs())(Evidence(Two(), start, start, translate=first))  # pyright: ignore
     assert score.detail["error by label"] == {"a": 0.0, "b": 100.0}
     assert score.value == 50
 
@@ -154,13 +157,13 @@ def test_they_apply_where_something_is_translated_and_the_truth_is_known(dataset
     whole = evidence(dataset, right)
     ring = create("dataset", "ring")
     start = ring.some("held-out", 5)
-    points = Evidence(ring, start, start, None, 0, start, identity)
+    points = Evidence(ring, start, start, translate=identity)
     for metric in (TrueDistance(), ChangedOutside()):
         assert metric.applies(whole)
         assert not metric.applies(points)
     for metric in (Reconstruction(), DomainError(Glasses())):
         assert metric.applies(points)
-        assert not metric.applies(replace(points, translate=None, origin=None))
+        assert not metric.applies(replace(points, translate=None))
 
 
 def test_a_classifier_of_other_labels_is_refused(dataset):
