@@ -11,14 +11,14 @@ import os
 import re
 import secrets
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,8 @@ from ganzoo.weights import to_bytes, weighted
 if TYPE_CHECKING:
     from ganzoo.publish import Published
 
+#: One label for all, by number or name, or one for each; where samples have several, as `Model.sample` says.
+Labels: TypeAlias = int | str | Sequence[Any] | Tensor
 #: As many samples are worth having the generator folded for them.
 FOLDED: Final = 256
 #: Of a label, where samples have several.
@@ -168,25 +170,26 @@ class Model:
         how = publish.Sending(private=private, token=token, message=commit_message, create_pr=create_pr, tag=tag)
         return publish.push(self, repo_id, how)
 
-    def sample(self, n: int, *, seed: int | None = None, label: int | str | Tensor | None = None) -> Batch:
+    def sample(self, n: int, *, seed: int | None = None, label: Labels | None = None) -> Batch:
         """``n`` samples ``x (n, *shape)`` on the CPU, with the labels they were made for where there are any.
 
         The same ``seed`` gives the same samples; without one they differ from call to call. ``label`` asks for one
-        label, by its number or its name (``round``, ``glasses=round``), or for one each, ``(n,)``. Where samples have
-        several, it names those that they have (``Smiling,Young``), or is ``(classes,)`` or ``(n, classes)`` of 0 and 1.
+        label, by its number or its name (``round``, ``glasses=round``), or for one each, ``n`` of them. Where samples
+        have several, it is the one that they have, or names all of them (``Smiling,Young``), or is ``(classes,)`` or
+        ``(n, classes)`` of 0 and 1.
         """
         chunks = list(self.samples(n, seed=seed, label=label))
         labels = [chunk.label for chunk in chunks if chunk.label is not None]
         return Batch(torch.cat([chunk.x for chunk in chunks]), torch.cat(labels) if labels else None)
 
-    def samples(self, n: int, *, seed: int | None = None, label: int | str | Tensor | None = None) -> Iterator[Batch]:
+    def samples(self, n: int, *, seed: int | None = None, label: Labels | None = None) -> Iterator[Batch]:
         """What `sample` gives, in chunks as they are made: for more than fits into memory."""
         if n < 1:
             raise OptionError(f"n={n} is not allowed; it takes int ≥ 1")
         if isinstance(self.generator, Translator):
             raise IncompatibleError(
                 f"{self.name} starts from samples: say translate(x, label), or `ganzoo sample MODEL --source FILE --to "
-                "LABEL`"
+                f"LABEL`, FILE {'a picture or ' if len(self.data.shape) == 3 else ''}an .npz archive of x"
             )
         seed = secrets.randbits(63) if seed is None else seed
         generator = folded(self.generator) if n >= FOLDED else self.generator
@@ -198,19 +201,23 @@ class Model:
             label = torch.randint(2, (n, self.data.classes or 0), generator=coins)
         yield from evaluate.samples(generator, n, seed, None if label is None else self.numbers(n, label))
 
-    def translate(self, x: Tensor, label: int | str | Tensor) -> Tensor:
-        """Samples ``x (n, *shape)`` made into samples of a label, on the CPU: `IncompatibleError` where the generator
-        starts from noise.
+    def translate(self, x: Tensor, label: Labels) -> Tensor:
+        """Samples ``x (n, *shape)``, in the units of the dataset, made into samples of a label, on the CPU. ``label``
+        is as in `sample`.
 
-        The label is one for all, by its number or name, or one each; where samples have several, ``label`` is as in
-        `sample`.
+        Raises:
+            IncompatibleError: the generator starts from noise.
+            OptionError: samples of another shape or unit, or a label that there is not.
         """
         generator = self.require_translator()
-        if tuple(x.shape[1:]) != self.data.shape:
-            raise OptionError(
-                f"{self.name} takes samples (n, {', '.join(map(str, self.data.shape))}), not {tuple(x.shape)}"
-            )
-        return evaluate.translate(generator, x, self.numbers(len(x), label))
+        x, shape = torch.as_tensor(x), f"(n, {', '.join(map(str, self.data.shape))})"
+        if tuple(x.shape[1:]) != self.data.shape or not len(x):
+            raise OptionError(f"{self.name} takes samples {shape}, not {tuple(x.shape)}")
+        if not x.is_floating_point():  # levels 0…255, say
+            raise OptionError(f"{self.name} takes samples in the units of {self.name.partition('.')[2]}, not {x.dtype}")
+        if not x.isfinite().all():
+            raise OptionError("x has numbers that are not finite")
+        return evaluate.translate(generator, x.float(), self.numbers(len(x), label))
 
     def require_translator(self) -> Translator:
         """The generator, where it starts from samples; raises as `translate` does."""
@@ -219,38 +226,53 @@ class Model:
         kind = type(self.generator).__name__
         raise IncompatibleError(f"{self.name} translates nothing: its {kind} starts from noise, as in sample(n)")
 
-    def numbers(self, n: int, label: int | str | Tensor) -> Tensor:
+    def numbers(self, n: int, label: Labels) -> Tensor:
         """A label for each of ``n`` samples, as networks read them: ``(n,)``, or ``(n, classes)`` of 0 and 1 where
         samples have several."""
-        classes = self.data.classes or 0
-        if self.data.several:
-            return self._codes(n, label, classes)
-        number = self._numbered(self._value(label)) if isinstance(label, str) else label
-        labels = torch.as_tensor(number).expand(n) if isinstance(number, int) else number
-        if len(labels) != n or int(labels.min()) < 0 or int(labels.max()) >= classes:
-            raise OptionError(f"label must be one of 0 to {classes - 1}, or {n} of them, not {label}")
-        return labels
+        classes, several = self.data.classes or 0, self.data.several
+        row, most = ((classes,), 1) if several else ((), classes - 1)
+        of = f"{classes} of 0 and 1, or so many" if several else f"one of 0 to {most}, its name, or one"
+        wrong = OptionError(f"label must be {of} for each of {n}, not {label!r}")
+        try:
+            given = self._given(label)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise wrong from error
+        labels = given.expand(n, *row) if given.shape == row else given
+        if labels.shape != (n, *row) or (not several and (labels.is_floating_point() or labels.dtype == torch.bool)):
+            raise wrong
+        if not bool(((labels == labels.long()) & (labels >= 0) & (labels <= most)).all()):
+            raise wrong
+        return labels.long()
 
-    def _codes(self, n: int, label: int | str | Tensor, classes: int) -> Tensor:
-        code = self._several(label) if isinstance(label, str) else torch.as_tensor(label)
-        codes = code.expand(n, classes) if code.shape == (classes,) else code
-        if codes.shape != (n, classes) or not bool(((codes == 0) | (codes == 1)).all()):
-            raise OptionError(f"label must be {classes} of 0 and 1, or so many for each of {n}, not {label}")
-        return codes.long()
+    def _given(self, label: Labels) -> Tensor:
+        """What was asked for in numbers, names among them by what they mean here."""
+        if self.data.several and isinstance(label, int) and not isinstance(label, bool):
+            label = str(label)
+        if isinstance(label, str):
+            return self._several(label) if self.data.several else torch.tensor(self._numbered(self._value(label)))
+        if isinstance(label, Sequence) and any(isinstance(each, str) for each in label):
+            return torch.stack([self._given(each) for each in label])
+        return torch.as_tensor(label)
 
     def _value(self, label: str) -> str:
         """The label in ``ATTRIBUTE=LABEL``, as in ``glasses=round``."""
         attribute, equals, value = label.partition("=")
-        if not equals or not self.data.attribute or label in self.data.labels:
+        of = self.data.attribute
+        if not of or label in self.data.labels:
             return label
-        if normalise(attribute) != normalise(self.data.attribute):
-            raise OptionError(f"{self.name}: labels are of {self.data.attribute}, not of {attribute!r}")
-        return value
+        if equals and normalise(attribute) != normalise(of):
+            raise OptionError(f"{self.name}: labels are of {of}, not of {attribute!r}; say a label, or {of}=LABEL")
+        if not equals and normalise(label) == normalise(of):
+            raise OptionError(f"{self.name}: {of} is what labels are of; {suggest(label, self.data.labels)}")
+        return value if equals else label
 
     def _several(self, label: str) -> Tensor:
-        """``Smiling,Young=false``: one, zero; what is not named is zero."""
+        """``Smiling,Young=false``: one, zero; what is not named is zero. ``1,0,1`` says it of each."""
+        pieces = [piece.strip() for piece in label.split(",")]
+        if len(pieces) == self.data.classes and {"0", "1"}.issuperset(pieces):
+            return torch.tensor([int(piece) for piece in pieces])
         labels = torch.zeros(self.data.classes or 0, dtype=torch.long)
-        for each in filter(None, (piece.strip() for piece in label.split(","))):
+        for each in filter(None, pieces):
             name, equals, value = each.partition("=")
             labels[self._numbered(name)] = int(_TRUTH.parse(value, self.name)) if equals else 1
         return labels
@@ -265,11 +287,11 @@ class Model:
         if found:
             alike = " and ".join(name for name in self.data.labels if normalise(name) == normalise(label))
             raise OptionError(f"{self.name}: label {label!r} may be {alike}; write it exactly")
-        try:
+        classes = self.data.classes or 0
+        if label.isdecimal() and int(label) < classes:
             return int(label)
-        except ValueError:
-            known = suggest(label, self.data.labels) if names else f"labels are numbers below {self.data.classes}"
-            raise OptionError(f"{self.name} has no label {label!r}; {known}") from None
+        known = suggest(label, self.data.labels) if names else f"labels are numbers from 0 to {classes - 1}"
+        raise OptionError(f"{self.name} has no label {label!r}; {known}")
 
     def log_prob(self, x: Tensor) -> Tensor:
         """``log p_G(x)`` in nats, ``(n,)``; `IncompatibleError` where the generator has no density."""

@@ -21,12 +21,12 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from ganzoo.bench import interval, tally
+from ganzoo import report
+from ganzoo.bench import describe, interval, tally
 from ganzoo.engine import COMPILED
 from ganzoo.executor import Job, Result
 from ganzoo.part import Part
 from ganzoo.recipe import Recipe
-from ganzoo.report import terminal_table
 
 PLAIN_SECONDS = 5.0  # between two plain lines of one run
 
@@ -86,7 +86,7 @@ class TrainProgress:
         if "losses" not in record or self._task is None or job is not self._live[0]:
             return
         self._estimated = self._estimated or "estimate" in record.get("observed", {})
-        text = " ".join(f"{name.split('/')[-1]} {_short(value)}" for name, value in _numbers(record).items())
+        text = " ".join(f"{name} {_short(value)}" for name, value in _numbers(record).items())
         text = f"seed {job.seed}: {text}" if len(self._live) > 1 else text
         text += f" · {record['steps_per_second']:,.0f} steps/s"
         self.bar.update(self._task, completed=record["step"], text=text)
@@ -140,7 +140,13 @@ def _criticised(recipe: Recipe) -> list[str]:
 
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
-    return {**record["losses"], **record.get("observed", {})}
+    """By names as short as they may be: of terms that both players have, with the player's."""
+    found = {**record["losses"], **record.get("observed", {})}
+    last = [name.split("/")[-1] for name in found]
+    return {
+        short if last.count(short) == 1 else name: value
+        for short, (name, value) in zip(last, found.items(), strict=True)
+    }
 
 
 def _short(value: float | None) -> str:
@@ -167,20 +173,23 @@ def print_scores(recipe: Recipe, results: list[Result]) -> None:
     table = Table(
         title=f"{recipe.name} on held-out data, {len(measured)} seed{'s' * (len(measured) > 1)}", title_justify="left"
     )
-    for column, side in (("metric", "left"), ("last", "right"), ("best by validation", "right"), ("how", "left")):
+    for column, side in (
+        ("metric", "left"),
+        ("last", "right"),
+        ("best by validation", "right"),
+        ("unit", "left"),
+        ("how", "left"),
+    ):
         # A metric is asked for by its name: it is never cut.
         table.add_column(column, justify=side, no_wrap=column == "metric")  # pyright: ignore[reportArgumentType]
     for name in measured[0]:
-        cells = [_cell(interval([each[name][which] for each in measured])) for which in ("last", "best")]
-        table.add_row(name, *cells, measured[0][name]["how"])
+        known, means = (
+            describe(name),
+            [interval([each[name][which] for each in measured]) for which in ("last", "best")],
+        )
+        cells = [report.interval(mean["mean"], mean["half_width"]) for mean in means]
+        table.add_row(name, *cells, f"{known['unit']} {report.ARROWS[known['better']]}", measured[0][name]["how"])
     Console(markup=False).print(table)
-
-
-def _cell(summary: Mapping[str, Any]) -> str:
-    if summary["mean"] is None:
-        return "—"
-    half = f" ± {summary['half_width']:.2g}" if summary["half_width"] is not None else ""
-    return f"{summary['mean']:.4g}{half}"
 
 
 class BenchProgress:
@@ -228,7 +237,7 @@ class BenchProgress:
 
     def report(self, board: Mapping[str, Any], folder: Path) -> None:
         console = Console()
-        console.print(terminal_table(board))
+        console.print(report.terminal_table(board))
         counts = ", ".join(f"{count} {status}" for status, count in tally(board).items())
         console.print(
             f"{counts} in {board['wall_seconds']:.0f} s · {folder / 'index.html'}", highlight=False, soft_wrap=True

@@ -348,7 +348,10 @@ def _fit(network: Part, fitted: Mapping[str, Any]) -> Part:
     network = network.resolved(**fitted)
     for option in network.entry.options:
         if option.fit and option.default not in (None, ...) and network.options[option.name] is None:
-            raise IncompatibleError(f"{network.name} is to have as many {option.fit} as the data, which have none")
+            raise IncompatibleError(
+                f"{network.name} is to have as many {option.fit} as the data, which have none; take data that have "
+                f"some, or another {network.kind}"
+            )
     return network
 
 

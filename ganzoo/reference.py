@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ WIDEST: Final = 64
 FEATURES: Final = 64
 #: Rows of the validation part that its accuracy is measured on.
 TESTED: Final = 10_000
+#: Between two lines that say how far it is.
+SECONDS: Final = 10.0
 
 
 @final
@@ -90,7 +93,11 @@ def train(dataset: Dataset, seed: int = 0) -> Classifier:
     network.std.copy_(some.std().clamp_min(1e-6))
     optimizer = torch.optim.Adam(network.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS)
-    for _ in range(STEPS):
+    said = time.monotonic()
+    for step in range(STEPS):
+        if time.monotonic() - said > SECONDS:
+            said = time.monotonic()
+            _say(f"the reference classifier: step {step:,}/{STEPS:,}")
         x, label = dataset.decoded(data.take(torch.randint(len(data.x), (BATCH,), generator=rng)), rng)
         assert label is not None
         loss = classification(network(x)[1], label)
@@ -160,12 +167,16 @@ def _key(dataset: Dataset, seed: int) -> str:
 
 def _write(path: Path, dataset: Dataset, seed: int) -> None:
     _classes(dataset)
-    print("ganzoo: training the reference classifier of these data, once", file=sys.stderr, flush=True)
+    _say("training the reference classifier of these data, once")
     with _reproducible():
         network = train(dataset, seed)
         correct = accuracy(network, dataset.some("validation", TESTED))
     state = {name: t.contiguous() for name, t in network.state_dict().items()}
     atomic_write(path, safetensors.torch.save(state, {"accuracy": str(correct)}))
+
+
+def _say(what: str) -> None:
+    print(f"ganzoo: {what}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -89,13 +89,15 @@ def _source(model: Model, path: Path) -> Tensor:
         return pictures.read(model.data, path)[None]
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            x = torch.from_numpy(arrays["x"]).float()
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            x = torch.from_numpy(arrays["x"])
+    except Exception as error:  # a damaged archive fails in many ways
         raise DataError(f"{path} cannot be read as an .npz archive with an array x ({error})") from error
     if tuple(x.shape[1:]) != model.data.shape or not len(x):
         raise DataError(
             f"{path}: x is {tuple(x.shape)}, and samples here are (n, {', '.join(map(str, model.data.shape))})"
         )
+    if not x.is_floating_point():
+        raise DataError(f"{path}: x is of {x.dtype}, and samples here are floating-point numbers: {model.data.unit}")
     if not x.isfinite().all():
         raise DataError(f"{path}: x has numbers that are not finite")
     return x

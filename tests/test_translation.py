@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +15,10 @@ import ganzoo
 from ganzoo import Batch, Evidence, Generator, Metric, Score, Translator, pictures, sides
 from ganzoo.dataset import Dataset, Description
 from ganzoo.errors import DataError, IncompatibleError, OptionError
-from ganzoo.evaluate import asked, evaluate, origin, sample, translate, translations, validation
+from ganzoo.evaluate import asked, evaluate, floor, metrics, origin, sample, translate, translations, validation
 from ganzoo.inference import folded
 from ganzoo.model import Model
+from ganzoo.seeds import derive
 
 
 class Turned(Translator):
@@ -63,7 +65,26 @@ def test_without_samples_or_their_labels_it_cannot_start():
         Turned().source(3, rng(), batch)
 
 
-def test_it_is_measured_on_held_out_samples_and_chosen_by_those_of_validation():
+class Copied(Turned):
+    """Its source, whatever was asked for."""
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.scale * z
+
+
+def test_what_is_copied_is_as_near_to_the_data_as_other_real_samples_are_and_no_nearer():
+    chosen = {name: metric for name, metric in metrics().items() if not metric.on_request}
+    copied, floored = evaluate(Copied(), RING, 0, chosen), floor(RING, chosen)
+    assert {"energy-distance", "sliced-wasserstein"} <= set(copied)
+    for name in copied.keys() & floored.keys() - {"label-accuracy:reference", "nll"}:
+        assert copied[name].value == floored[name].value, name
+    wanted = metrics(["energy-distance"])["energy-distance"]
+    one, other = RING.some("validation", wanted.samples).x.chunk(2)
+    by_hand = wanted(Evidence(RING, Batch(one), Batch(other), seed=derive(0, "metric"))).value
+    assert validation(Copied(), RING, 0) == by_hand
+
+
+def test_it_starts_from_the_samples_of_a_part():
     for part in ("held-out", "validation"):
         start = origin(Turned(), RING, 500, part, 0)
         assert start is not None
@@ -97,16 +118,15 @@ class Seen(Metric):
         return Score(0.0, "looked")
 
 
-def test_metrics_see_what_it_started_from_and_can_ask_it_for_more():
+def test_metrics_see_what_it_made_of_other_samples_and_can_ask_it_for_more():
     seen = Seen()
     evaluate(Turned(), RING, 0, {"seen": seen})
     (evidence,) = seen.evidence
-    start, fake = evidence.origin, evidence.fake
-    assert start is not None
+    fake = evidence.fake
     assert evidence.translate is not None
     assert fake.label is not None
-    assert torch.equal(start.x, evidence.real.x[: len(start.x)])
-    assert torch.equal(evidence.translate(start.x, fake.label), fake.x)
+    assert torch.equal(evidence.real.x, RING.part("held-out").x)
+    assert torch.equal(evidence.translate(RING.some("validation", len(fake.x)).x, fake.label), fake.x)
     modes = RING.modes.centres[fake.label]  # pyright: ignore[reportAttributeAccessIssue]
     assert ((fake.x - modes).norm(dim=1) < 0.06).all()
 
@@ -114,7 +134,6 @@ def test_metrics_see_what_it_started_from_and_can_ask_it_for_more():
 def test_metrics_of_other_generators_see_none():
     seen = Seen()
     evaluate(ganzoo.create("generator", "mlp", shape=(2,)), RING, 0, {"seen": seen})
-    assert seen.evidence[0].origin is None
     assert seen.evidence[0].translate is None
 
 
@@ -156,8 +175,8 @@ def model(generator: Generator, **said: object) -> Model:
 def test_a_model_translates():
     turned = model(Turned())
     x = RING.part("held-out").x[:10]
-    for label in (3, "3", torch.full((10,), 3)):
-        made = turned.translate(x, label)
+    for label in (3, "3", torch.full((10,), 3), [3] * 10, ["3"] * 10, np.full(10, 3), np.int64(3)):
+        made = turned.translate(x.double(), label)
         assert (torch.atan2(made[:, 1], made[:, 0]) / (2 * torch.pi) * 8).round().tolist() == [3.0] * 10
 
 
@@ -168,9 +187,34 @@ def test_what_starts_from_samples_is_not_sampled_and_the_other_way_around():
         model(ganzoo.create("generator", "mlp", shape=(2,), classes=8)).translate(torch.zeros(1, 2), 0)
 
 
-def test_samples_of_another_shape_are_refused():
-    with pytest.raises(OptionError, match=r"takes samples \(n, 2\), not \(1, 3\)"):
-        model(Turned()).translate(torch.zeros(1, 3), 0)
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (torch.zeros(1, 3), r"takes samples \(n, 2\), not \(1, 3\)"),
+        (torch.zeros(0, 2), r"takes samples \(n, 2\), not \(0, 2\)"),
+        (torch.zeros(1, 2, dtype=torch.uint8), "in the units of ring, not torch.uint8"),
+        (torch.tensor([[0.0, math.nan]]), "x has numbers that are not finite"),
+    ],
+)
+def test_other_samples_are_refused(x, said):
+    with pytest.raises(OptionError, match=said):
+        model(Turned()).translate(x, 0)
+
+
+@pytest.mark.parametrize(
+    "label", [8, -1, 1.5, True, None, [0, 1, 2], torch.tensor([0.0, 1.0]), torch.tensor([0, 8]), [["0"], ["1"]], ["0"]]
+)
+def test_other_labels_are_refused(label):
+    with pytest.raises(OptionError, match="label must be one of 0 to 7, its name, or one for each of 2, not "):
+        model(Turned()).numbers(2, label)
+
+
+def test_each_of_several_samples_can_have_a_name_of_its_own():
+    named = model(Turned(), labels=("round", "square", *"234567"), attribute="glasses")
+    assert named.numbers(3, ["square", "glasses=round", 5]).tolist() == [1, 0, 5]
+    with pytest.raises(OptionError, match="has no label 'oval'"):
+        named.numbers(2, ["round", "oval"])
+    assert several().numbers(2, ["Smiling", "Young,Male"]).tolist() == [[1, 0, 0], [0, 1, 1]]
 
 
 def test_a_label_can_be_said_with_what_it_is_of():
@@ -181,6 +225,8 @@ def test_a_label_can_be_said_with_what_it_is_of():
         named.numbers(1, "hat=square")
     with pytest.raises(OptionError, match="has no label 'oval'"):
         named.numbers(1, "glasses=oval")
+    with pytest.raises(OptionError, match="glasses is what labels are of; known: 2, 3"):
+        named.numbers(1, "glasses")
 
 
 def several() -> Model:
@@ -193,9 +239,13 @@ def several() -> Model:
     [
         ("Smiling", [1, 0, 0]),
         ("Smiling,Male", [1, 0, 1]),
+        ("1, 0, 1", [1, 0, 1]),
+        ("0,0,0", [0, 0, 0]),
+        ("0,2", [1, 0, 1]),
         ("smiling=false, Young=true", [0, 1, 0]),
         ("", [0, 0, 0]),
         ("2", [0, 0, 1]),
+        (1, [0, 1, 0]),
         (torch.tensor([0, 1, 1]), [0, 1, 1]),
         (torch.tensor([[0, 1, 1], [0, 1, 1]]), [0, 1, 1]),
     ],
@@ -210,9 +260,12 @@ def test_several_labels_are_those_that_are_named(label, code):
     [
         ("Smling", r"has no label 'Smling'; did you mean Smiling\?"),
         ("Smiling=maybe", "it takes bool"),
+        ("3", "has no label '3'"),
+        ("-1", "has no label '-1'"),
         (torch.tensor([0, 2, 1]), "label must be 3 of 0 and 1"),
         (torch.tensor([0, 1]), "label must be 3 of 0 and 1"),
-        (1, "label must be 3 of 0 and 1"),
+        (True, "label must be 3 of 0 and 1"),
+        (3, "has no label '3'"),
     ],
 )
 def test_other_codes_are_refused(label, said):
@@ -265,6 +318,19 @@ def test_a_picture_goes_through_a_file_level_for_level(about, tmp_path):
 def test_what_is_transparent_lies_on_white(tmp_path):
     Image.new("RGBA", (6, 4), (255, 0, 0, 0)).save(tmp_path / "x.png")
     assert (COLOUR.shown(pictures.read(COLOUR, tmp_path / "x.png")) > 0.99).all()
+
+
+def test_grey_pictures_of_all_kinds_are_the_same(tmp_path):
+    level = torch.randint(256, (8, 8), generator=rng()).to(torch.uint8).numpy()
+    kinds = {
+        "L": Image.fromarray(level),
+        "sixteen bits": Image.fromarray(level.astype(np.uint16) * 257),
+        "alpha": Image.merge("LA", [Image.fromarray(level), Image.new("L", (8, 8), 255)]),
+    }
+    for name, image in kinds.items():
+        image.save(tmp_path / f"{name}.png")
+        shown = GREY.shown(pictures.read(GREY, tmp_path / f"{name}.png"))
+        assert np.array_equal((shown[0] * 256).floor().numpy(), level), name
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_how_far_it_is_from_the_data_is_measured(reader: Client):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--source", "points.npz", "--to", "9"), "label must be one of 0 to 7"),
+        (("--source", "points.npz", "--to", "9"), "has no label '9'; labels are numbers from 0 to 7"),
         (("--source", "points.npz", "--to", "glasses=round"), "has no label 'glasses=round'"),
         (("--source", "points.npz"), "--source and --to go together"),
         (("--to", "3"), "--source and --to go together"),
