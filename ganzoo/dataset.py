@@ -65,10 +65,9 @@ class Description:
         return x.logit() if self.scale == "logit" else x
 
     def json(self) -> dict[str, Any]:
-        said = {each.name: getattr(self, each.name) for each in fields(self)}
-        # What is as it always was is not said, so that old descriptions stay what they are.
-        new = {"several": False, "attribute": ""}
-        said = {name: value for name, value in said.items() if name not in new or value != new[name]}
+        # What came later is not said where it is as it always was, so that old descriptions stay what they are.
+        new = ("several", "attribute")
+        said = {e.name: v for e in fields(self) if (v := getattr(self, e.name)) != e.default or e.name not in new}
         return {**said, "provenance": dict(self.provenance)}
 
     @classmethod

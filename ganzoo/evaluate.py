@@ -97,7 +97,8 @@ def translations(generator: Translator, dataset: Dataset) -> Translations:
     columns = range(min(dataset.classes or 0, LABELS))
     made = [translate(generator, rows.x, asked(rows.label, label)) for label in columns]
     names = dataset.labels or tuple(map(str, range(dataset.classes or 0)))
-    return Translations(torch.stack([rows.x, *made], 1), ("source", *(names[label] for label in columns)))
+    heads = (f"change {names[label]}" if dataset.several else names[label] for label in columns)
+    return Translations(torch.stack([rows.x, *made], 1), ("source", *heads))
 
 
 def asked(own: Tensor, label: int) -> Tensor:

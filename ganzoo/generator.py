@@ -50,7 +50,8 @@ class Generator(nn.Module, ABC):
 class Translator(Generator):
     """``x' = G(x, c)``: starts from a sample, of ``shape``, and makes it one of the label ``c``.
 
-    Where it is evaluated or drawn it starts from samples that it was not trained on.
+    Where it is evaluated or drawn it starts from samples that it was not trained on, and is not compared with them.
+    Fresh critics are fitted to what it makes of the train part, and read off what it makes of the held-out one.
     """
 
     shape: tuple[int, ...]

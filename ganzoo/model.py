@@ -209,15 +209,22 @@ class Model:
             IncompatibleError: the generator starts from noise.
             OptionError: samples of another shape or unit, or a label that there is not.
         """
-        generator = self.require_translator()
-        x, shape = torch.as_tensor(x), f"(n, {', '.join(map(str, self.data.shape))})"
+        generator, x = self.require_translator(), self.taken(torch.as_tensor(x))
+        return evaluate.translate(generator, x, self.numbers(len(x), label))
+
+    def taken(self, x: Tensor) -> Tensor:
+        """The same as float32, where they can be samples of these data; raises as `translate` does."""
+        shape = f"(n, {', '.join(map(str, self.data.shape))})"
         if tuple(x.shape[1:]) != self.data.shape or not len(x):
             raise OptionError(f"{self.name} takes samples {shape}, not {tuple(x.shape)}")
-        if not x.is_floating_point():  # levels 0…255, say
-            raise OptionError(f"{self.name} takes samples in the units of {self.name.partition('.')[2]}, not {x.dtype}")
+        if not x.is_floating_point():
+            raise OptionError(f"{self.name} takes samples of floating-point numbers ({self.data.unit}), not {x.dtype}")
         if not x.isfinite().all():
-            raise OptionError("x has numbers that are not finite")
-        return evaluate.translate(generator, x.float(), self.numbers(len(x), label))
+            raise OptionError(f"{self.name} takes samples of finite numbers, and some here are not")
+        (black, white), low, high = self.data.limits, float(x.min()), float(x.max())
+        if len(self.data.shape) == 3 and max(black - low, high - white) > white - black:  # levels 0…255, say
+            raise OptionError(f"{self.name} takes images from {black:g} to {white:g}, not from {low:g} to {high:g}")
+        return x.float()
 
     def require_translator(self) -> Translator:
         """The generator, where it starts from samples; raises as `translate` does."""
@@ -262,20 +269,25 @@ class Model:
             return label
         if equals and normalise(attribute) != normalise(of):
             raise OptionError(f"{self.name}: labels are of {of}, not of {attribute!r}; say a label, or {of}=LABEL")
-        if not equals and normalise(label) == normalise(of):
-            raise OptionError(f"{self.name}: {of} is what labels are of; {suggest(label, self.data.labels)}")
-        return value if equals else label
+        if equals or normalise(label) != normalise(of):
+            return value if equals else label
+        if "true" in self.data.labels:  # it is had or not
+            return "true"
+        raise OptionError(f"{self.name}: {of} is what labels are of; {suggest(label, self.data.labels)}")
 
     def _several(self, label: str) -> Tensor:
         """``Smiling,Young=false``: one, zero; what is not named is zero. ``1,0,1`` says it of each."""
         pieces = [piece.strip() for piece in label.split(",")]
         if len(pieces) == self.data.classes and {"0", "1"}.issuperset(pieces):
             return torch.tensor([int(piece) for piece in pieces])
-        labels = torch.zeros(self.data.classes or 0, dtype=torch.long)
+        said: dict[int, int] = {}
         for each in filter(None, pieces):
             name, equals, value = each.partition("=")
-            labels[self._numbered(name)] = int(_TRUTH.parse(value, self.name)) if equals else 1
-        return labels
+            number = self._numbered(name)
+            if number in said:
+                raise OptionError(f"{self.name}: label {label!r} says {name} twice")
+            said[number] = int(_TRUTH.parse(value, self.name)) if equals else 1
+        return torch.tensor([said.get(number, 0) for number in range(self.data.classes or 0)])
 
     def _numbered(self, label: str) -> int:
         """A label by its name, exactly or but for case and dashes; where there is none of this name, by its number."""

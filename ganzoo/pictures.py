@@ -41,7 +41,7 @@ def draw_rows(about: Description, x: Tensor, path: Path, title: str = "", heads:
     ``heads``."""
     rows, columns = x.shape[:2]
     longest = max(map(len, heads), default=0)
-    with _drawn(path, title, (max(2.0, 0.5 * columns), max(2.0, 0.5 * rows) + 0.06 * longest)) as axes:
+    with _drawn(path, title, (max(2.0, 0.5 * columns), max(2.0, 0.5 * rows) + 0.08 * longest), whole=True) as axes:
         _grid(axes, about, x.flatten(0, 1), columns)
         if heads:
             axes.axis("on")
@@ -91,7 +91,8 @@ def read(about: Description, path: Path) -> Tensor:
 
 
 @contextmanager
-def _drawn(path: Path, title: str, size: tuple[float, float] = (4, 4)) -> Iterator[Any]:
+def _drawn(path: Path, title: str, size: tuple[float, float] = (4, 4), whole: bool = False) -> Iterator[Any]:
+    """Axes that are written as a picture of ``size`` inches, or with ``whole`` of as many as what is on them takes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -101,7 +102,7 @@ def _drawn(path: Path, title: str, size: tuple[float, float] = (4, 4)) -> Iterat
     axes.set_title(title, fontsize=9)
     yield axes
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", metadata={"Software": None})
+    figure.savefig(drawn, format="png", metadata={"Software": None}, bbox_inches="tight" if whole else None)
     atomic_write(path, drawn.getvalue())
 
 

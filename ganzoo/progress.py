@@ -49,10 +49,19 @@ def _progress(console: Console, *columns: Any) -> Progress:
 
 @contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, and nothing elsewhere, for what takes long only where there is much of it."""
-    with _progress(Console(stderr=True)) as bar:
+    """A bar on a terminal, elsewhere a line now and then, for what takes long only where there is much of it."""
+    console, said = Console(stderr=True), time.monotonic()
+    with _progress(console) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
+
+        def heard(done: int) -> None:
+            nonlocal said
+            bar.update(task, completed=done)
+            if not console.is_terminal and time.monotonic() - said > PLAIN_SECONDS:
+                said = time.monotonic()
+                console.print(f"{what}: {done:,}/{total:,}", markup=False, highlight=False, soft_wrap=True)
+
+        yield heard
 
 
 class TrainProgress:
@@ -94,7 +103,8 @@ class TrainProgress:
         if not self.console.is_terminal and (last or time.monotonic() - self._said > PLAIN_SECONDS):
             self._said = time.monotonic()
             left = (record["steps"] - record["step"]) / max(1e-9, record["steps_per_second"])
-            line = f"{self._label} step {record['step']:,}/{record['steps']:,} {text} · {left:,.0f} s left"
+            end = "measuring" if last else f"{left:,.0f} s left"
+            line = f"{self._label} step {record['step']:,}/{record['steps']:,} {text} · {end}"
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _begin(self, job: Job, how: Mapping[str, Any]) -> None:

@@ -92,15 +92,10 @@ def _source(model: Model, path: Path) -> Tensor:
             x = torch.from_numpy(arrays["x"])
     except Exception as error:  # a damaged archive fails in many ways
         raise DataError(f"{path} cannot be read as an .npz archive with an array x ({error})") from error
-    if tuple(x.shape[1:]) != model.data.shape or not len(x):
-        raise DataError(
-            f"{path}: x is {tuple(x.shape)}, and samples here are (n, {', '.join(map(str, model.data.shape))})"
-        )
-    if not x.is_floating_point():
-        raise DataError(f"{path}: x is of {x.dtype}, and samples here are floating-point numbers: {model.data.unit}")
-    if not x.isfinite().all():
-        raise DataError(f"{path}: x has numbers that are not finite")
-    return x
+    try:
+        return model.taken(x)
+    except OptionError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _counted(chunks: Iterator[Batch], made: Made) -> Iterator[Batch]:

@@ -77,13 +77,21 @@ def of_dataset(dataset: Dataset) -> Side:
 
 
 def of_generator(generator: Generator, dataset: Dataset) -> Side:
-    """As many samples of it as there are of the data; labels, where it reads them, come as often as in the data."""
+    """As many samples of it as there are of the data; labels, where it reads them, come as often as in the data.
+
+    What starts from samples starts from those of the same part: a reading is a difference of two means, which that
+    does not bias. Its halves are made of halves of them.
+    """
     sizes = SIZES if isinstance(dataset, TractableDataset) else [len(dataset.part(name).x) for name in PARTS]
 
-    def draw(seed: int, purpose: str = "one") -> Parts:
+    def draw(seed: int, purpose: str = "one", half: int | None = None) -> Parts:
         def part(name: PartName, n: int) -> Tensor:
             own = derive(seed, f"{purpose} {name}")
             start = evaluate.origin(generator, dataset, n, name, own)
+            if start is not None and half is not None:
+                order = torch.randperm(n, generator=torch.Generator().manual_seed(derive(seed, f"halves {name}")))
+                start = start.take(order[half::2])
+                n = len(start.x)
             x = evaluate.sample(generator, n, own, evaluate.labels(dataset, n, own), start).x
             if bad := int((~x.flatten(1).isfinite()).any(1).sum()):
                 raise IncompatibleError(f"{bad:,} of {n:,} samples of the generator are not finite numbers")
@@ -95,7 +103,7 @@ def of_generator(generator: Generator, dataset: Dataset) -> Side:
     if isinstance(generator, TractableGenerator):
         reads_labels = evaluate.sample(generator, 1, 0, evaluate.labels(dataset, 1, 0)).label is not None
         density = None if reads_labels else _GeneratorDensity(generator, dataset.shape)
-    return Side(draw, lambda seed: (draw(seed), draw(seed, "two")), tuple(dataset.shape), density)
+    return Side(draw, lambda seed: (draw(seed, half=0), draw(seed, "two", half=1)), tuple(dataset.shape), density)
 
 
 @final

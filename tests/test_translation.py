@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import ganzoo
 from ganzoo import Batch, Evidence, Generator, Metric, Score, Translator, pictures, sides
-from ganzoo.dataset import Dataset, Description
+from ganzoo.dataset import Dataset, Description, PartName
 from ganzoo.errors import DataError, IncompatibleError, OptionError
 from ganzoo.evaluate import asked, evaluate, floor, metrics, origin, sample, translate, translations, validation
 from ganzoo.inference import folded
@@ -100,6 +100,22 @@ def test_of_more_than_a_part_has_there_are_fresh_ones_where_the_density_is_known
     draw = sides.of_generator(Turned(), RING).draw(0)
     assert [len(part) for part in draw] == list(sides.SIZES)
     assert (RING.log_prob(draw.read) > -10).all()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class Few(Dataset):
+    """What can be drawn from no more: 60 points of the ring."""
+
+    shape, classes = (2,), 8
+
+    def part(self, name: PartName) -> Batch:
+        return RING.part(name).take(slice(60))
+
+
+def test_the_halves_of_what_starts_from_samples_share_none():
+    halves = sides.of_generator(Copied(), Few()).halves(0)
+    for one, other in zip(*halves, strict=True):
+        assert len(one) == len(other) == 30
+        assert len(torch.cat([one, other]).unique(dim=0)) == 60
 
 
 class Seen(Metric):
@@ -192,8 +208,8 @@ def test_what_starts_from_samples_is_not_sampled_and_the_other_way_around():
     [
         (torch.zeros(1, 3), r"takes samples \(n, 2\), not \(1, 3\)"),
         (torch.zeros(0, 2), r"takes samples \(n, 2\), not \(0, 2\)"),
-        (torch.zeros(1, 2, dtype=torch.uint8), "in the units of ring, not torch.uint8"),
-        (torch.tensor([[0.0, math.nan]]), "x has numbers that are not finite"),
+        (torch.zeros(1, 2, dtype=torch.uint8), r"takes samples of floating-point numbers \(.*\), not torch.uint8"),
+        (torch.tensor([[0.0, math.nan]]), "takes samples of finite numbers"),
     ],
 )
 def test_other_samples_are_refused(x, said):
@@ -229,6 +245,19 @@ def test_a_label_can_be_said_with_what_it_is_of():
         named.numbers(1, "glasses")
 
 
+def test_an_attribute_that_samples_have_or_not_is_asked_for_by_its_name():
+    faces = model(Turned(), classes=2, labels=("false", "true"), attribute="Smiling")
+    for label, number in (("Smiling", 1), ("smiling=true", 1), ("Smiling=false", 0), ("false", 0)):
+        assert faces.numbers(1, label).tolist() == [number]
+
+
+def test_levels_are_not_taken_for_samples():
+    drawn = model(Turned(), shape=(3, 2, 2), limits=(-1.0, 1.0))
+    assert drawn.taken(torch.full((1, 3, 2, 2), 1.01)).max() == pytest.approx(1.01)
+    with pytest.raises(OptionError, match="takes images from -1 to 1, not from 255 to 255"):
+        drawn.taken(torch.full((1, 3, 2, 2), 255.0))
+
+
 def several() -> Model:
     generator = ganzoo.create("generator", "mlp", shape=(2,), classes=3)
     return model(generator, classes=3, labels=("Smiling", "Young", "Male"), several=True)
@@ -260,6 +289,7 @@ def test_several_labels_are_those_that_are_named(label, code):
     [
         ("Smling", r"has no label 'Smling'; did you mean Smiling\?"),
         ("Smiling=maybe", "it takes bool"),
+        ("Smiling,Young,smiling=false", "says smiling twice"),
         ("3", "has no label '3'"),
         ("-1", "has no label '-1'"),
         (torch.tensor([0, 2, 1]), "label must be 3 of 0 and 1"),

@@ -100,21 +100,32 @@ def test_how_far_it_is_from_the_data_is_measured(reader: Client):
         (("--source", "points.npz"), "--source and --to go together"),
         (("--to", "3"), "--source and --to go together"),
         (("--source", "nothing.npz", "--to", "3"), "'nothing.npz' does not exist"),
-        (("--source", "wide.npz", "--to", "3"), r"wide.npz: x is (5, 3), and samples here are (n, 2)"),
-        (("--source", "nan.npz", "--to", "3"), "nan.npz: x has numbers that are not finite"),
+        (("--source", "wide.npz", "--to", "3"), r"takes samples (n, 2), not (5, 3)"),
+        (("--source", "nan.npz", "--to", "3"), "takes samples of finite numbers"),
         (("--source", "empty.npz", "--to", "3"), "cannot be read as an .npz archive with an array x"),
         (("--source", "points.npz", "--to", "3", "--label", "2"), "--label does not go with --source"),
         (("--source", "points.npz", "--to", "3", "--out", "made.gif"), "samples are written as .png"),
-        ((), "starts from samples"),
+        (("--source", "points.npz", "--to", "3", "--out", "points.npz"), "--out points.npz is a --source too"),
+        (
+            ("--source", "whole.npz", "--to", "3"),
+            "takes samples of floating-point numbers (data units), not torch.int64",
+        ),
+        (("--source", "damaged.npz", "--to", "3"), "damaged.npz cannot be read as an .npz archive"),
+        ((), "`ganzoo sample MODEL --source FILE --to LABEL`, FILE an .npz archive of x"),
     ],
 )
 def test_what_cannot_be_done_is_said(author: Client, arguments: tuple[str, ...], said: str):
     np.savez(author.folder / "points.npz", x=np.zeros((5, 2), np.float32))
     np.savez(author.folder / "wide.npz", x=np.zeros((5, 3), np.float32))
     np.savez(author.folder / "nan.npz", x=np.full((5, 2), np.nan, np.float32))
+    np.savez(author.folder / "whole.npz", x=np.zeros((5, 2), np.int64))
+    np.savez_compressed(author.folder / "damaged.npz", x=np.random.default_rng(0).normal(size=(500, 2)))
+    content = bytearray((author.folder / "damaged.npz").read_bytes())
+    content[len(content) // 2] ^= 255
+    (author.folder / "damaged.npz").write_bytes(content)
     (author.folder / "empty.npz").write_bytes(b"")
     ended = author("sample", "run", *arguments)
-    assert ended.code == (1 if {"wide.npz", "empty.npz", "nan.npz"} & set(arguments) else 2)
+    assert ended.code == (1 if {"wide.npz", "empty.npz", "nan.npz", "whole.npz", "damaged.npz"} & set(arguments) else 2)
     assert said in ended.err
     assert "Traceback" not in ended.err
 

@@ -187,18 +187,16 @@ def evaluate(model: str, draws: int, metrics: tuple[str, ...], out: Path | None,
         _compute(model, metrics, out, device, as_json)
         return
     import torch
-    from rich.console import Console
 
     from ganzoo import claims, origin
     from ganzoo.model import open_model
+    from ganzoo.progress import counting
 
     torch.set_num_threads(1)  # as when it was measured
     wanted = (origin.METRICS, origin.CARD)
     found = open_model(origin.locate(model, optional=wanted, heard=heard), device)
-    with Console(stderr=True).status("") as status:  # shows nothing where there is no terminal
-        checked = claims.check(
-            found, draws=draws, heard=lambda done: status.update(f"evaluation {done + 1} of {draws} with fresh samples")
-        )
+    with counting("evaluations with fresh samples", draws) as heard_of:
+        checked = claims.check(found, draws=draws, heard=heard_of)
     if as_json:
         click.echo(json.dumps(checked.json(), indent=1))
     else:

@@ -134,6 +134,8 @@ def sample(
         if not (sources and targets):
             raise click.UsageError("--source and --to go together: what to translate, and into what")
         given = [name for name in ("n", "seed", "label") if ctx.get_parameter_source(name) is _GIVEN]
+        if out.exists() and any(out.samefile(source) for source in sources):
+            raise click.UsageError(f"--out {out} is a --source too; write somewhere else")
         if given:
             raise click.UsageError(f"{'-n' if given[0] == 'n' else f'--{given[0]}'} does not go with --source")
         click.echo(write_translations(model, sources, targets, device, out, heard))

@@ -66,6 +66,18 @@ def test_one_alone_is_a_label_of_any_kind(tmp_path):
     assert pairs(data) == [(i, (i + 1) % 2) for i in range(60)]
 
 
+@pytest.mark.parametrize(("yes", "no"), [("1", "-1"), ("1", "0"), ("True", "False"), ("yes", "no")])
+def test_one_alone_that_says_nothing_else_is_an_attribute(tmp_path, yes, no):
+    source, file = folder(tmp_path / "faces"), tmp_path / "smiles.csv"
+    file.write_text("file,Smiling\n" + "".join(f"{i:03}.png,{yes if i % 2 else no}\n" for i in range(60)))
+    data = build(source=source, label_file=file)
+    assert (data.labels, data.several, data.attribute) == (("false", "true"), False, "Smiling")
+    assert pairs(data) == [(i, i % 2) for i in range(60)]
+    file.write_text(file.read_text().replace(f"001.png,{yes}", "001.png,"))
+    with pytest.raises(DataError, match="line 3: Smiling is empty"):
+        build(source=source, label_file=file)
+
+
 def test_files_may_be_named_without_their_folder_and_lie_in_an_archive(tmp_path):
     source, file = folder(tmp_path / "faces" / "img_align"), table(tmp_path / "attributes.csv")
     whole = pairs(build(source=tmp_path / "faces", label_file=file))
@@ -109,8 +121,9 @@ def change(file, old, new):
         ("000.png", "gone.png", DataError, r"names 1 image that is not in .*: gone.png. .* are called 000.png, 001"),
         ("000.png,-1,1,1\n", "", DataError, r"has no line for 1 of the images of .*faces: 000.png"),
         ("001.png", "000.png", DataError, r"line 3, names 000.png again"),
-        ("000.png,-1", "000.png,", OptionError, r"csv, line 2: Smiling is ''; an attribute is 1 or 0"),
+        ("000.png,-1", "000.png,", DataError, r"csv, line 2: Smiling is empty; write"),
         (f"{HEAD}\n", "", DataError, r"has several columns '1'; its first line is to name"),
+        ("Young", "", DataError, r"csv: column 3 of the first line has no name"),
         ("Young", "Smiling", DataError, r"has several columns 'Smiling'; its first line is to name"),
         ("000.png,-1,1,1", "000.png,-1,1", DataError, r"line 2, has 3 columns, and the head has 4"),
         ("000.png,-1", "000.png,maybe", OptionError, r"csv, line 2: Smiling is 'maybe'; an attribute is 1 or 0"),
@@ -157,10 +170,29 @@ def test_the_columns_of_a_parquet_file_are_attributes(tmp_path):
     assert data.several
     assert pairs(data) == [(i, code(i)) for i in range(60)]
     assert not build(source=tmp_path / "faces.parquet", label_column="Male").several
+    for nothing in ("", ","):
+        with pytest.raises(OptionError, match="names no column; say none"):
+            build(source=tmp_path / "faces.parquet", label_column=nothing)
     with pytest.raises(OptionError, match=r"no column 'Mle'"):
         build(source=tmp_path / "faces.parquet", label_column="Smiling,Mle")
     with pytest.raises(OptionError, match=r"'image' holds Image.*not labels"):
         build(source=tmp_path / "faces.parquet", label_column="Smiling,image")
+
+
+def test_the_names_of_its_classes_say_whether_an_image_has_an_attribute(tmp_path):
+    import datasets
+
+    pictures = [Image.fromarray(np.full((8, 8), i, np.uint8)) for i in range(60)]
+    columns = {"Smiling": [i % 2 for i in range(60)], "Young": [1 - code(i)[1] for i in range(60)]}
+    features = {"Smiling": datasets.ClassLabel(names=["no", "yes"]), "Young": datasets.ClassLabel(names=["yes", "no"])}
+    whole = datasets.Features({"image": datasets.Image(), **features})
+    datasets.Dataset.from_dict({"image": pictures, **columns}, whole).to_parquet(tmp_path / "faces.parquet")
+    data = build(source=tmp_path / "faces.parquet", label_column="Smiling,Young")
+    assert pairs(data) == [(i, code(i)[:2]) for i in range(60)]
+    whole["Young"] = datasets.ClassLabel(names=["old", "young"])
+    datasets.Dataset.from_dict({"image": pictures, **columns}, whole).to_parquet(tmp_path / "more.parquet")
+    with pytest.raises(OptionError, match="Young of image 0 is 'old'; an attribute is 1 or 0"):
+        build(source=tmp_path / "more.parquet", label_column="Smiling,Young")
 
 
 def test_celeba_in_a_folder_has_the_attributes_of_the_file_beside_it(tmp_path, monkeypatch):

@@ -184,7 +184,8 @@ class TrueDistance(TruthMetric):
         for made, truth, area in found:
             if (row := len(rows)) < min(len(truth), PICTURED):
                 rows.append(torch.stack([made.x[row], made.got[row], truth[row]]))
-            constant = _median(train.x[train.label == made.label])
+            own = train.x[train.label == made.label]
+            constant = _median(own if len(own) else train.x)
             for name, got in (("model", made.got), ("identity", made.x), ("constant", constant)):
                 error = (truth - got).abs().flatten(1)
                 whole[name].append(error.mean(1))

@@ -25,7 +25,8 @@ def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) != 3 or shape[1] % 4 or shape[2] % 4 or shape[1:] == (4, 4):  # a pixel alone has no variance
         raise IncompatibleError(
             "it is for images (channels, height, width) whose sides are multiples of 4, and larger than 4 × 4; a "
-            f"sample is {tuple(shape)}"
+            f"sample is {tuple(shape)}. For vectors there are -o generator=point-translator and -o discriminator=mlp "
+            "with discriminator.head=classify"
         )
     return shape[0], shape[1], shape[2]
 

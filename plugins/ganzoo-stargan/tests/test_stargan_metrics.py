@@ -79,6 +79,20 @@ def test_the_constant_is_the_median_of_the_labels_own_samples(dataset):
     assert found == pytest.approx(float(torch.cat(errors).double().mean()))
 
 
+def test_of_a_label_that_no_train_sample_has_the_constant_is_that_of_all(dataset):
+    class Fewer:
+        """The same but for red ones to learn from."""
+
+        def __getattr__(self, name):
+            return getattr(dataset, name)
+
+        def some(self, name, n) -> Batch:
+            x, label = dataset.some(name, n)
+            return Batch(x[label > 0], label[label > 0]) if name == "train" else Batch(x, label)
+
+    assert TrueDistance(N)(replace(evidence(dataset, black), dataset=Fewer())).detail["baselines"]["constant"] > 0  # pyright: ignore
+
+
 def test_outside_of_the_attributes_area_nothing_is_to_change(dataset):
     assert ChangedOutside(N)(evidence(dataset, right)).value == 0
     assert ChangedOutside(N)(evidence(dataset, identity)).value == 0

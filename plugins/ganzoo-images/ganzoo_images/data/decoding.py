@@ -18,7 +18,7 @@ from ganzoo.dataset import PARTS, Batch, PartName
 from ganzoo.errors import DataError, OptionError
 from ganzoo_images.data.cache import Json, Kept
 from ganzoo_images.data.frame import Frame
-from ganzoo_images.data.sources import TRUTHS, Label, Row, Source, Split, no_truth, truth
+from ganzoo_images.data.sources import TRUTH, Label, Row, Source, Split, no_truth, truth
 from ganzoo_images.data.splits import Index, Rule
 
 #: Of images that are copied at once.
@@ -193,24 +193,21 @@ def _numbered(
         raise DataError(f"{what}: some images have no label; label them, or say -o dataset.label_column=none")
     if names:
         known: dict[Label, int] = {key: i for i in range(len(names)) for key in (i, str(i))}
-        known |= {name: i for i, name in enumerate(names)} | (dict(TRUTHS) if names == TRUTH else {})
+        known |= {name: i for i, name in enumerate(names)}
     else:
         found = sorted(set(labels[train]), key=_order(set(labels[train])))
         known, names = {label: i for i, label in enumerate(found)}, tuple(map(_called, found))
     numbers: dict[str, np.ndarray] = {}
     for split, each in labels.items():
-        if wrong := next(((i, label) for i, label in enumerate(each) if label not in known), None):
+        found = [truth(label) if names == TRUTH else known.get(label) for label in each]
+        if wrong := next(((i, label) for i, label in enumerate(each) if found[i] is None), None):
             many = f"{len(names)} classes, {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
             raise OptionError(
                 f"{what}: the label {wrong[1]!r} of image {wrong[0]} of the split {split!r} is none of {many}. Correct "
                 "it, name another split, or say -o dataset.label_column=none"
             )
-        numbers[split] = np.array([known[label] for label in each], dtype=np.int64)
+        numbers[split] = np.array(found, dtype=np.int64)
     return numbers, names
-
-
-#: What the labels are called that say whether an image has an attribute.
-TRUTH: Final = ("false", "true")
 
 
 def _codes(labels: Sequence[Label], names: tuple[str, ...], what: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import final
 
 from ganzoo.errors import DataError, OptionError, suggest
 from ganzoo_images.data.files import Folder, Zip
-from ganzoo_images.data.sources import Json, Label, Row, Source, Split, no_truth, stamp, truth
+from ganzoo_images.data.sources import TRUTH, Json, Label, Row, Source, Split, no_truth, stamp, truth
 
 
 @final
@@ -18,7 +18,8 @@ class Listed(Source):
     """Images of a ``tree`` without labels of its own, and a CSV file: a head, then a line for each image with its file
     in the first column and its labels in the others.
 
-    ``columns`` are those that count, by default all; several are attributes that an image has or has not. A file is
+    ``columns`` are those that count, by default all; several are attributes that an image has or has not, and so is one
+    alone that says nothing else, as 1 and −1 do. A file is
     named as it lies in the folder, or by its last name where no two have the same.
     """
 
@@ -35,9 +36,11 @@ class Listed(Source):
     def splits(self) -> Mapping[str, Split]:
         names, lines = self._read()
         labels = self._of_files(lines)
-        several = names if len(names) > 1 else ()
+        several = len(names) > 1
+        attribute = not several and {truth(label) for label in lines.values()} == {0, 1}
+        called = names if several else TRUTH if attribute else ()
         return {
-            split: Split(partial(self._rows, found, labels), several, several=bool(several))
+            split: Split(partial(self._rows, found, labels), called, several)
             for split, found in self.tree.splits().items()
         }
 
@@ -56,6 +59,8 @@ class Listed(Source):
                 head, *lines = ([cell.strip() for cell in line] for line in csv.reader(file))
         except (OSError, ValueError, csv.Error) as error:
             raise DataError(f"{self.table} cannot be read as a CSV file ({error}); give one with a head") from error
+        if "" in head[1:]:
+            raise DataError(f"{self.table}: column {head.index('', 1) + 1} of the first line has no name")
         if twice := next((name for name in head[1:] if head.count(name) > 1), None):
             raise DataError(f"{self.table} has several columns {twice!r}; its first line is to name each once")
         for name in self.columns:
@@ -73,9 +78,12 @@ class Listed(Source):
             if line[0] in found:
                 raise DataError(f"{self.table}, line {number}, names {line[0]} again; name each image once")
             values = tuple(line[column] for column in chosen)
-            wrong = [i for i, value in enumerate(values) if truth(value) is None] if len(values) > 1 else ()
-            for i in wrong:
-                raise OptionError(f"{self.table}, line {number}: {head[chosen[i]]} is {no_truth(values[i])}")
+            for column, value in zip(chosen, values, strict=True):
+                where = f"{self.table}, line {number}: {head[column]}"
+                if not value:
+                    raise DataError(f"{where} is empty; write what it is")
+                if len(values) > 1 and truth(value) is None:
+                    raise OptionError(f"{where} is {no_truth(value)}")
             found[line[0]] = values if len(values) > 1 else values[0]
         return tuple(head[column] for column in chosen), found
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from ganzoo_images.data.decoding import TRUTH, Decoding
+from ganzoo_images.data.decoding import Decoding
 from ganzoo_images.data.frame import Frame
 from ganzoo_images.data.images import Images, lazily, listed_in, local
-from ganzoo_images.data.sources import AUTO, Source, columns
+from ganzoo_images.data.sources import AUTO, TRUTH, Source, columns
 from ganzoo_images.data.splits import Rule
 from ganzoo_images.data.tables import Hub
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from ganzoo.errors import OptionError
 from ganzoo_images.data.frame import Data
 
 Json = dict[str, Any]
@@ -67,9 +68,15 @@ class Source(ABC):
 
 def columns(label: str | None) -> tuple[str, ...]:
     """The columns that an option names, one or several with commas between; none where they are to be found."""
-    return () if label in (None, AUTO) else tuple(dict.fromkeys(filter(None, map(str.strip, label.split(",")))))
+    if label is None or label == AUTO:
+        return ()
+    if not (found := tuple(dict.fromkeys(filter(None, map(str.strip, label.split(",")))))):
+        raise OptionError(f"label_column={label!r} names no column; say none to go without labels")
+    return found
 
 
+#: What the labels are called that say whether an image has an attribute.
+TRUTH: Final = ("false", "true")
 #: What says that an image has an attribute, and that it has not.
 TRUTHS: Final[Mapping[Any, int]] = {
     **dict.fromkeys((1, "1", "true", "yes"), 1),

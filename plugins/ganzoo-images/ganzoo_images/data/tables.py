@@ -175,8 +175,10 @@ def _splits(
     several = len(found) > 1
     feature = features[found[0]] if found else None
     names = found if several else tuple(feature.names) if isinstance(feature, ClassLabel) else ()
+    # Of one label the numbers are those of its names; of an attribute the names say whether an image has it.
+    said = {name: features[name].names for name in found if several and isinstance(features[name], ClassLabel)}
     return {
-        str(name): Split(partial(_rows, table, image_column, found, f"{name} of {what}", repo), names, several)
+        str(name): Split(partial(_rows, table, image_column, found, said, f"{name} of {what}", repo), names, several)
         for name, table in tables.items()
     }
 
@@ -222,7 +224,9 @@ def _known(features: Mapping[str, Any], wanted: str, what: str) -> None:
         raise OptionError(f"{what} has no column {wanted!r}; {suggest(wanted, features)}")
 
 
-def _rows(table: Any, image: str, labels: tuple[str, ...], what: str, repo: str | None) -> Iterator[Row]:
+def _rows(
+    table: Any, image: str, labels: tuple[str, ...], said: Mapping[str, Sequence[str]], what: str, repo: str | None
+) -> Iterator[Row]:
     from datasets import Image
 
     table = table.select_columns([image, *labels])
@@ -231,9 +235,13 @@ def _rows(table: Any, image: str, labels: tuple[str, ...], what: str, repo: str 
     with _plainly(what, "try again, and look at the file if it stays so"):
         for i, row in enumerate(table):
             content, path = _content(row[image], repo, f"row {i} of {what}")
-            found = tuple(row[label] for label in labels)
+            found = tuple(_word(row[label], said.get(label)) for label in labels)
             label = found if len(found) > 1 else found[0] if found else None
             yield Row(f"row {i} of {what}{f' ({path})' if path else ''}", content, label)
+
+
+def _word(value: Any, names: Sequence[str] | None) -> Any:
+    return names[value] if names and isinstance(value, int) and 0 <= value < len(names) else value
 
 
 def _content(value: Any, repo: str | None, where: str) -> tuple[bytes, str]:
