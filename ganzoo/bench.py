@@ -53,6 +53,7 @@ class Plan:
     measure: bool = False  # every divergence of every generator, by fresh critics
     chosen: tuple[int, ...] = ()  # which seeds, if not 0, 1, …
     metrics: tuple[str, ...] = ()  # besides those that are always measured
+    asked: tuple[str, ...] = ()  # recipes by name or pattern; without any, the suite's
 
     @property
     def each_seed(self) -> Sequence[int]:
@@ -82,7 +83,8 @@ def plan(
     chosen = [match for pattern in patterns for match in _matches(pattern, entry)] if patterns else list(entry.recipes)
     own = dict(overrides or {})
     recipes = tuple(create_recipe(name, combined(_budget(entry, name), own)) for name in dict.fromkeys(chosen))
-    return Plan(entry.name, recipes, seeds or entry.seeds, measure, metrics=tuple(evaluate.metrics(metrics)))
+    also = tuple(evaluate.metrics(metrics))
+    return Plan(entry.name, recipes, seeds or entry.seeds, measure, metrics=also, asked=tuple(patterns))
 
 
 def _matches(pattern: str, suite: SuiteEntry) -> list[str]:
@@ -225,6 +227,7 @@ def leaderboard(
         "format": FORMAT,
         "created": max(ended, default=datetime.now(UTC).isoformat(timespec="seconds")),
         "suite": todo.suite,
+        "asked": list(todo.asked),
         "seeds": todo.seeds,
         "environment": _environment([r["environment"] for r in results.values() if "environment" in r], device),
         "wall_seconds": round(seconds, 1),

@@ -89,11 +89,11 @@ class CheckpointError(RunError):
     pass
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """A sentence that names what is near ``name``, or all there is when that is little."""
+def suggest(name: str, known: Iterable[str], more: str = "") -> str:
+    """A sentence that names what is near ``name``, or all there is when that is little; else how many, and ``more``."""
     known = sorted(set(known))
     if near := difflib.get_close_matches(name, known, n=3, cutoff=0.6):
         return f"did you mean {' or '.join(near)}?"
     if len(known) <= 24:
         return f"known: {', '.join(known) or 'none'}"
-    return f"{len(known)} are known"
+    return f"{len(known)} are known{more}"

@@ -120,7 +120,7 @@ def _histogram(axes: Any, dataset: Dataset, x: Tensor) -> None:
     low, high = float(real.min()), float(real.max())
     shown = x.flatten()[(x.flatten() >= low) & (x.flatten() <= high)]
     height = torch.full_like(shown, 80 / (len(x) * (high - low)))  # what lies outside counts, and is not drawn
-    axes.hist(shown.numpy(), 80, (low, high), weights=height.numpy(), color=INK, alpha=0.6, label="generated")
+    axes.hist(shown.numpy(), 80, range=(low, high), weights=height.numpy(), color=INK, alpha=0.6, label="generated")
     if isinstance(dataset, TractableDataset):
         at = torch.linspace(low, high, 500)[:, None]
         axes.plot(at.flatten().numpy(), dataset.log_prob(at).exp().numpy(), color="black", lw=1, label="true density")

@@ -196,7 +196,8 @@ class Registry:
         if len(entries) > 1:
             names = " or ".join(entry.qualified for entry in entries)
             raise AmbiguousNameError(f"several plugins register the {kind} {name!r}: say {names}")
-        raise UnknownNameError(f"no {kind} is called {name!r}; {suggest(name, self.names(kind))}")
+        near = suggest(name, self.names(kind), f": `ganzoo list {kind}`")
+        raise UnknownNameError(f"no {kind} is called {name!r}; {near}")
 
     def adopt(self, kind: str, entry: Entry, distribution: str, version: str, entry_point: str = "") -> Entry:
         """Add what a plugin's hook returned, under that plugin's name."""

@@ -54,7 +54,8 @@ def done(tmp_path_factory):
 
 def test_the_default_suite_is_four_methods_on_four_datasets():
     todo = bench.plan()
-    assert todo.suite == "default"
+    assert (todo.suite, todo.asked) == ("default", ())
+    assert bench.plan(("full", "js-gan.ring")).asked == ("js-gan.ring",)
     assert todo.seeds == 5
     methods, datasets = (("js-gan", "ns-gan", "mle-gaussian", "mle-gmm"), ("ring", "grid", "mixture-1d", "digits"))
     assert {recipe.name for recipe in todo.recipes} == {f"{m}.{d}" for m in methods for d in datasets}

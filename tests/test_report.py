@@ -504,6 +504,14 @@ def test_an_empty_leaderboard_is_a_page(tmp_path: Path) -> None:
     printed(board)
 
 
+def test_recipes_that_were_asked_for_by_name_are_no_suite(tmp_path: Path) -> None:
+    whole = page(sample(), tmp_path)
+    assert "<title>ganzoo leaderboard: default</title>" in whole
+    named = page({**sample(), "asked": ["js-gan.ring", "mle-*"]}, tmp_path)
+    assert "<title>ganzoo leaderboard: js-gan.ring, mle-*</title>" in named
+    assert "<b>js-gan.ring, mle-*</b> with what the suite default says of them" in named
+
+
 def test_one_seed_has_no_interval_and_says_so(tmp_path: Path) -> None:
     text = page(one_seed(), tmp_path)
     assert "single seed" in text
