@@ -203,7 +203,7 @@ def _critic_on_the_line(
     x = at[:, None].unflatten(1, samples[0].shape[1:])
     below = axes[0].twinx()
     for side, colour, name in zip(samples, ("black", INK), ("real", "generated"), strict=True):
-        below.hist(side.flatten().numpy(), 100, (low, high), density=True, color=colour, alpha=0.2, label=name)
+        below.hist(side.flatten().numpy(), 100, range=(low, high), density=True, color=colour, alpha=0.2, label=name)
     below.set_yticks([])
     axes[0].plot(at, torch.sigmoid(log_ratio(x)), color=INK, lw=1.5, label="D, a critic's")
     if best is not None:
