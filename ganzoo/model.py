@@ -302,7 +302,8 @@ class Model:
         classes = self.data.classes or 0
         if label.isdecimal() and int(label) < classes:
             return int(label)
-        known = suggest(label, self.data.labels) if names else f"labels are numbers from 0 to {classes - 1}"
+        number = not names or label.removeprefix("-").isdecimal()
+        known = f"labels are numbers from 0 to {classes - 1}" if number else suggest(label, self.data.labels)
         raise OptionError(f"{self.name} has no label {label!r}; {known}")
 
     def log_prob(self, x: Tensor) -> Tensor:
