@@ -2,6 +2,7 @@
 
 import copy
 import os
+import signal
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of processes that the tests start
 for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
     del os.environ[name]  # nobody's own account and cache
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a suite in the background: Ctrl-C must reach what it starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
