@@ -34,6 +34,7 @@ GLASSES: Final = "hip-rose,square-black,square-blue,square-frog-green,square-red
 def ganzoo_generators() -> list[Entry]:
     here = "ganzoo_stargan.networks"
     blocks = Option("blocks", int, 6, low=1, high=64, help="residual blocks of the smallest map")
+    attention = Option("attention", bool, False, help="keep what of the source is to stay as it is")
     hidden = Option("hidden", int, 128, low=1, high=65_536, help="units in a hidden layer")
     depth = Option("depth", int, 2, low=1, high=64, help="hidden layers")
     return [
@@ -41,7 +42,7 @@ def ganzoo_generators() -> list[Entry]:
             "stargan",
             f"{here}:StarGenerator",
             "from an image and a label to an image of that label",
-            (SHAPE, WIDTH, blocks, CLASSES),
+            (SHAPE, WIDTH, blocks, attention, CLASSES),
             CHOI,
         ),
         Entry(

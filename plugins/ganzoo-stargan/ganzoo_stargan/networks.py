@@ -37,11 +37,16 @@ class StarGenerator(Translator):
     it; a 7×7 convolution to ``width`` channels, two that halve the sides and double the channels, ``blocks`` residual
     blocks, two that go back, and a 7×7 convolution with tanh. Instance normalisation with gain and bias.
 
+    With ``attention`` that is ``C`` of ``A · x + (1 − A) · C``, where ``A (n, 1, h, w)`` in [0, 1] is another 7×7
+    convolution of the same features: what is to stay as it is need not be made again. Pumarola et al. (2018), eq. 1.
+
     Raises:
         IncompatibleError: sides are no multiples of 4, or there are no labels.
     """
 
-    def __init__(self, shape: tuple[int, ...], width: int = 64, blocks: int = 6, classes: int = 0) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], width: int = 64, blocks: int = 6, attention: bool = False, classes: int = 0
+    ) -> None:
         super().__init__()
         channels, _, _ = _image(shape)
         self.shape, self.classes = tuple(shape), _labelled(classes, "this generator")
@@ -51,12 +56,17 @@ class StarGenerator(Translator):
             *(each for i in (1, 2) for each in _layer(halve(i * width, 2 * i * width, 4, 2, 1, bias=False))),
             *(_Block(4 * width) for _ in range(blocks)),
             *(each for i in (2, 1) for each in _layer(double(2 * i * width, i * width, 4, 2, 1, bias=False))),
-            nn.Conv2d(width, channels, 7, padding=3, bias=False),
-            nn.Tanh(),
         )
+        self.colour = nn.Conv2d(width, channels, 7, padding=3, bias=False)
+        self.attention = nn.Conv2d(width, 1, 7, padding=3) if attention else None
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.body(condition(z, c, self.classes))
+        features = self.body(condition(z, c, self.classes))
+        made = self.colour(features).tanh()
+        if self.attention is None:
+            return made
+        kept = self.attention(features).sigmoid()
+        return kept * z + (1 - kept) * made
 
 
 def _layer(convolution: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:
