@@ -42,8 +42,15 @@ def ganzoo_generators() -> list[Entry]:
             "stargan",
             f"{here}:StarGenerator",
             "from an image and a label to an image of that label",
-            (SHAPE, WIDTH, blocks, attention, CLASSES),
+            (SHAPE, WIDTH, blocks, CLASSES, attention),
             CHOI,
+        ),
+        Entry(
+            "cyclegan",
+            f"{here}:CycleGenerator",
+            "the same by a network for each label",
+            (SHAPE, WIDTH, blocks, CLASSES, attention),
+            ZHU,
         ),
         Entry(
             "point-translator",
@@ -51,13 +58,23 @@ def ganzoo_generators() -> list[Entry]:
             "from a vector and a label to a vector of that label",
             (SHAPE, hidden, depth, CLASSES),
         ),
+        Entry(
+            "point-cyclegan",
+            f"{here}:PointCycle",
+            "the same by a network for each label",
+            (SHAPE, hidden, depth, CLASSES),
+        ),
     ]
 
 
 @hookimpl
 def ganzoo_discriminators() -> list[Entry]:
-    summary = "a score for each patch, and class logits of the whole image"
-    return [Entry("stargan", "ganzoo_stargan.networks:PatchDiscriminator", summary, (SHAPE, WIDTH, CLASSES), CHOI)]
+    here, options = "ganzoo_stargan.networks", (SHAPE, WIDTH, CLASSES)
+    star, cycle = "a score for each patch, and class logits of the whole image", "a score for each patch, by label"
+    return [
+        Entry("stargan", f"{here}:PatchDiscriminator", star, options, CHOI),
+        Entry("cyclegan", f"{here}:CycleDiscriminator", cycle, options, ZHU),
+    ]
 
 
 @hookimpl
@@ -73,24 +90,40 @@ def ganzoo_terms() -> list[Entry]:
 
 @hookimpl
 def ganzoo_methods() -> list[Entry]:
-    adam = Part("optimizer", "adam", {"lr": 1e-4, "beta1": 0.5, "beta2": 0.999})
-    options = (
+    here = "ganzoo_stargan.methods"
+    cycle = Option("reconstruction", float, 10.0, low=0, help="weight of the distance from what comes back")
+    stays = Option("identity", float, 0.0, low=0, help="weight of the distance from what is asked to stay as it is")
+    falling = Option(
+        "schedule",
+        "schedule",
+        Part("schedule", "linear", {"begin": 0.5}),
+        optional=True,
+        help="of both players' learning rates",
+    )
+    star = (
         Option("classification", float, 1.0, low=0, help="weight of the cross-entropy of labels"),
-        Option("reconstruction", float, 10.0, low=0, help="weight of the distance from what comes back"),
-        Option("identity", float, 0.0, low=0, help="weight of the distance from what is asked to stay as it is"),
+        cycle,
+        stays,
         Option("penalty", float, 10.0, low=0, help="weight of the gradient penalty"),
         Option("k", int, 5, low=1, high=1_000, help="steps of the discriminator for one of the generator"),
-        Option("optimizer", "optimizer", adam),
-        Option(
-            "schedule",
-            "schedule",
-            Part("schedule", "linear", {"begin": 0.5}),
-            optional=True,
-            help="of both players' learning rates",
-        ),
+        Option("optimizer", "optimizer", _adam(1e-4)),
+        falling,
     )
-    summary = "one generator that translates between all labels, and back"
-    return [Entry("stargan", "ganzoo_stargan.methods:stargan", summary, options, CHOI)]
+    one, each = "one generator that translates between all labels, and back", "a generator for each label, and back"
+    return [
+        Entry("stargan", f"{here}:stargan", one, star, CHOI),
+        Entry(
+            "cyclegan",
+            f"{here}:cyclegan",
+            each,
+            (cycle, stays, Option("optimizer", "optimizer", _adam(2e-4)), falling),
+            ZHU,
+        ),
+    ]
+
+
+def _adam(lr: float) -> Part:
+    return Part("optimizer", "adam", {"lr": lr, "beta1": 0.5, "beta2": 0.999})
 
 
 @hookimpl
@@ -154,7 +187,21 @@ def ganzoo_recipes() -> list[RecipeEntry]:
     return [
         RecipeEntry("stargan.ring", summary="points in the plane, eight labels", overrides=points),
         RecipeEntry("stargan.two-moons", summary="points in the plane, two labels", overrides=points),
-        RecipeEntry("stargan.nouns", summary="six glasses", overrides={"dataset.labels": GLASSES}),
+        RecipeEntry(
+            "cyclegan.two-moons",
+            summary="points in the plane, from one moon to the other and back",
+            overrides={
+                **points,
+                "generator": "point-cyclegan",
+                "discriminator.head": "score",
+                "discriminator.classes": None,
+            },
+        ),
+        RecipeEntry(
+            "stargan.nouns",
+            summary="six glasses; all else is kept by attention",
+            overrides={"dataset.labels": GLASSES, "generator.attention": True},
+        ),
         RecipeEntry("stargan.celeba", summary="the paper's: five attributes at 128 × 128", overrides=faces),
     ]
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final, final
 
+import torch
 from torch import Tensor, nn
 
-from ganzoo import Discriminator, Translator, Verdict
+from ganzoo import Batch, Discriminator, Translator, Verdict
 from ganzoo.errors import IncompatibleError
-from ganzoo.heads import condition
+from ganzoo.heads import code, condition
 
 SLOPE: Final = 0.01
+#: Sides of which `CycleDiscriminator` leaves two patches each way, of which its last normalisation has a variance.
+LEAST: Final = 24
 
 
 def _labelled(classes: int, what: str) -> int:
@@ -25,31 +29,19 @@ def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) != 3 or shape[1] % 4 or shape[2] % 4 or shape[1:] == (4, 4):  # a pixel alone has no variance
         raise IncompatibleError(
             "it is for images (channels, height, width) whose sides are multiples of 4, and larger than 4 × 4; a "
-            f"sample is {tuple(shape)}. For vectors there are -o generator=point-translator and -o discriminator=mlp "
-            "with discriminator.head=classify"
+            f"sample is {tuple(shape)}. For vectors there is -o discriminator=mlp, with -o generator=point-translator "
+            "and discriminator.head=classify, or with -o generator=point-cyclegan and discriminator.classes=none"
         )
     return shape[0], shape[1], shape[2]
 
 
 @final
-class StarGenerator(Translator):
-    """Choi et al. (2018), Table 4: ``x (n, channels, h, w)`` in [−1, 1] and the label's code as constant maps beside
-    it; a 7×7 convolution to ``width`` channels, two that halve the sides and double the channels, ``blocks`` residual
-    blocks, two that go back, and a 7×7 convolution with tanh. Instance normalisation with gain and bias.
+class _Painter(nn.Module):
+    """An image from an image and, with ``classes``, its label: the body of `StarGenerator`."""
 
-    With ``attention`` that is ``C`` of ``A · x + (1 − A) · C``, where ``A (n, 1, h, w)`` in [0, 1] is another 7×7
-    convolution of the same features: what is to stay as it is need not be made again. Pumarola et al. (2018), eq. 1.
-
-    Raises:
-        IncompatibleError: sides are no multiples of 4, or there are no labels.
-    """
-
-    def __init__(
-        self, shape: tuple[int, ...], width: int = 64, blocks: int = 6, attention: bool = False, classes: int = 0
-    ) -> None:
+    def __init__(self, channels: int, width: int, blocks: int, classes: int, attention: bool) -> None:
         super().__init__()
-        channels, _, _ = _image(shape)
-        self.shape, self.classes = tuple(shape), _labelled(classes, "this generator")
+        self.classes = classes
         halve, double = nn.Conv2d, nn.ConvTranspose2d
         self.body = nn.Sequential(
             *_layer(nn.Conv2d(channels + classes, width, 7, padding=3, bias=False)),
@@ -60,13 +52,13 @@ class StarGenerator(Translator):
         self.colour = nn.Conv2d(width, channels, 7, padding=3, bias=False)
         self.attention = nn.Conv2d(width, 1, 7, padding=3) if attention else None
 
-    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        features = self.body(condition(z, c, self.classes))
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        features = self.body(condition(x, c, self.classes))
         made = self.colour(features).tanh()
         if self.attention is None:
             return made
         kept = self.attention(features).sigmoid()
-        return kept * z + (1 - kept) * made
+        return kept * x + (1 - kept) * made
 
 
 def _layer(convolution: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:
@@ -84,6 +76,30 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
+
+
+@final
+class StarGenerator(Translator):
+    """Choi et al. (2018), Table 4: ``x (n, channels, h, w)`` in [−1, 1] and the label's code as constant maps beside
+    it; a 7×7 convolution to ``width`` channels, two that halve the sides and double the channels, ``blocks`` residual
+    blocks, two that go back, and a 7×7 convolution with tanh. Instance normalisation with gain and bias.
+
+    With ``attention`` that is ``C`` of ``A · x + (1 − A) · C``, where ``A (n, 1, h, w)`` in [0, 1] is another 7×7
+    convolution of the same features: what is to stay as it is need not be made again. Pumarola et al. (2018), eq. 1.
+
+    Raises:
+        IncompatibleError: sides are no multiples of 4, or there are no labels.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], width: int = 64, blocks: int = 6, classes: int = 0, attention: bool = False
+    ) -> None:
+        super().__init__()
+        self.shape, channels = tuple(shape), _image(shape)[0]
+        self.painter = _Painter(channels, width, blocks, _labelled(classes, "this generator"), attention)
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.painter(z, c)
 
 
 @final
@@ -122,11 +138,122 @@ class PointTranslator(Translator):
 
     def __init__(self, shape: tuple[int, ...], hidden: int = 128, depth: int = 2, classes: int = 0) -> None:
         super().__init__()
-        self.shape, self.classes = tuple(shape), _labelled(classes, "this generator")
-        d = math.prod(shape)
+        self.shape = tuple(shape)
+        self.mover = _Mover(shape, hidden, depth, _labelled(classes, "this generator"))
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.mover(z, c)
+
+
+@final
+class _Mover(nn.Module):
+    """``x + MLP(x, c)``."""
+
+    def __init__(self, shape: tuple[int, ...], hidden: int, depth: int, classes: int = 0) -> None:
+        super().__init__()
+        self.shape, self.classes, d = tuple(shape), classes, math.prod(shape)
         widths = [d + classes, *[hidden] * depth]
         layers = [each for a, b in pairwise(widths) for each in (nn.Linear(a, b), nn.ReLU())]
         self.body = nn.Sequential(*layers, nn.Linear(widths[-1], d))
 
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        return x + self.body(condition(x.flatten(1), c, self.classes)).unflatten(1, self.shape)
+
+
+class _Apart(Translator):
+    """A network for each label, ``x' = G_c(x)``, which reads none. All of them see all samples, since how many are
+    asked for one label is a matter of chance and shapes must not be; so the time is that of so many networks.
+    """
+
+    def __init__(self, shape: tuple[int, ...], networks: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.shape, self.networks = tuple(shape), nn.ModuleList(networks)
+
+    def source(
+        self, n: int, rng: torch.Generator, batch: Batch | None = None, label: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The samples of the batch, each asked for a label that is not its own, every other one as often. Raises as
+        `Translator.source` does, and `IncompatibleError` where samples have several labels."""
+        x, c = super().source(n, rng, batch, label)
+        if c is not None and c.ndim > 1:
+            raise IncompatibleError(
+                f"{type(self).__name__} has a network for each label, and samples of these data have several at once; "
+                "the method stargan takes such data"
+            )
+        if label is None and batch is not None and batch.label is not None:
+            k = len(self.networks)
+            c = (batch.label + torch.randint(1, k, (n,), generator=rng, device=rng.device)) % k
+        return x, c
+
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return z + self.body(condition(z.flatten(1), c, self.classes)).unflatten(1, self.shape)
+        return _chosen(self.networks, z, c)
+
+
+def _chosen(networks: nn.ModuleList, x: Tensor, c: Tensor | None) -> Tensor:
+    """``f_c(x)`` of each sample."""
+    made = torch.stack([network(x) for network in networks])
+    return torch.einsum("kn...,nk->n...", made, code(c, len(networks), made))
+
+
+@final
+class CycleGenerator(_Apart):
+    """Zhu et al. (2017), section 4: the network of `StarGenerator` without labels, one for each label. For two labels
+    these are the paper's G and F; each is told from which label its source is by nothing.
+
+    Raises:
+        IncompatibleError: sides are no multiples of 4, there are no labels, or samples have several.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], width: int = 64, blocks: int = 6, classes: int = 0, attention: bool = False
+    ) -> None:
+        channels, _, _ = _image(shape)
+        super().__init__(shape, (_Painter(channels, width, blocks, 0, attention) for _ in range(_two(classes))))
+
+
+@final
+class PointCycle(_Apart):
+    """The same for vectors: ``x + MLP_c(x)``.
+
+    Raises:
+        IncompatibleError: there are no labels, or samples have several.
+    """
+
+    def __init__(self, shape: tuple[int, ...], hidden: int = 128, depth: int = 2, classes: int = 0) -> None:
+        super().__init__(shape, (_Mover(shape, hidden, depth) for _ in range(_two(classes))))
+
+
+def _two(classes: int) -> int:
+    if _labelled(classes, "this generator") < 2:
+        raise IncompatibleError("this generator goes from label to label, and the data have one")
+    return classes
+
+
+@final
+class CycleDiscriminator(Discriminator):
+    """Zhu et al. (2017), appendix: C64-C128-C256-C512, 4×4 convolutions of which the first three halve the sides, with
+    instance normalisation but for the first, leaky ReLU (.2), and a score for each patch, ``(n, 1, h', w')``; such a
+    network for each label, of which that of the label is read.
+
+    Raises:
+        IncompatibleError: sides are no multiples of 4 or smaller than 24, or there are no labels.
+    """
+
+    def __init__(self, shape: tuple[int, ...], width: int = 64, classes: int = 0) -> None:
+        super().__init__()
+        channels, height, side = _image(shape)
+        if min(height, side) < LEAST:
+            raise IncompatibleError(f"sides must be {LEAST} or more for four convolutions; a sample is {tuple(shape)}")
+        classes = _labelled(classes, "this discriminator")
+        self.networks = nn.ModuleList(_patches(channels, width) for _ in range(classes))
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Verdict:
+        return Verdict(_chosen(self.networks, x, c))
+
+
+def _patches(channels: int, width: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+    for i, stride in ((1, 2), (2, 2), (4, 1)):
+        convolution = nn.Conv2d(i * width, 2 * i * width, 4, stride, 1, bias=False)
+        layers += [convolution, nn.InstanceNorm2d(convolution.out_channels, affine=True), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(8 * width, 1, 4, padding=1))

@@ -7,11 +7,19 @@ import torch
 from torch import nn
 
 from ganzoo import Batch, Part, create
+from ganzoo.divergence import Scores
 from ganzoo.engine.functional import Functional
 from ganzoo.errors import IncompatibleError, OptionError
 from ganzoo.game import Round
 from ganzoo.recipe import create_recipe
-from ganzoo_stargan.networks import PatchDiscriminator, PointTranslator, StarGenerator
+from ganzoo_stargan.networks import (
+    CycleDiscriminator,
+    CycleGenerator,
+    PatchDiscriminator,
+    PointCycle,
+    PointTranslator,
+    StarGenerator,
+)
 from ganzoo_stargan.terms import Cycle, Identity
 
 
@@ -49,17 +57,85 @@ def test_sides_are_multiples_of_four(side):
 
 @pytest.mark.parametrize("shape", [(3, 30, 30), (3, 32, 33), (3, 4, 4), (2,)])
 def test_other_shapes_are_refused(shape):
-    for make in (StarGenerator, PatchDiscriminator):
+    for make in (StarGenerator, PatchDiscriminator, CycleGenerator, CycleDiscriminator):
         with pytest.raises(IncompatibleError, match="whose sides are multiples of 4"):
             make(shape, classes=3)
 
 
 def test_without_labels_there_is_nothing_to_translate_into():
-    for make in (StarGenerator, PatchDiscriminator):
+    for make in (StarGenerator, PatchDiscriminator, CycleGenerator, CycleDiscriminator):
         with pytest.raises(IncompatibleError, match="with classes=0 there are none"):
-            make((3, 8, 8))
-    with pytest.raises(IncompatibleError, match="with classes=0 there are none"):
-        PointTranslator((2,))
+            make((3, 24, 24))
+    for make in (PointTranslator, PointCycle):
+        with pytest.raises(IncompatibleError, match="with classes=0 there are none"):
+            make((2,))
+
+
+def test_attention_says_what_stays_as_it_is():
+    generator = StarGenerator((3, 8, 8), 4, 1, attention=True, classes=3)
+    plain = StarGenerator((3, 8, 8), 4, 1, classes=3)
+    x, c = torch.rand(2, 3, 8, 8) * 2 - 1, torch.tensor([0, 2])
+    attention = generator.painter.attention
+    assert attention is not None
+    with torch.no_grad():
+        attention.weight.zero_()
+        assert attention.bias is not None
+        plain.load_state_dict({k: v for k, v in generator.state_dict().items() if "attention" not in k})
+        made = plain(x, c)
+        for logit, expected in ((30.0, x), (-30.0, made), (0.0, (x + made) / 2)):
+            attention.bias.fill_(logit)
+            assert torch.allclose(generator(x, c), expected, atol=1e-6)
+
+
+def test_a_cycle_has_a_network_for_each_label_which_reads_none():
+    generator = CycleGenerator((3, 8, 8), 4, 1, classes=2)
+    assert count(generator) == 2 * (count(StarGenerator((3, 8, 8), 4, 1, classes=2)) - 49 * 2 * 4)
+    x = torch.rand(4, 3, 8, 8)
+    c = torch.tensor([0, 1, 1, 0])
+    made = generator(x, c)
+    for i, label in enumerate(c):
+        assert torch.allclose(made[i], generator.networks[label](x[i : i + 1])[0], atol=1e-6)
+    with torch.no_grad():
+        next(generator.networks[1].parameters()).zero_()
+    changed = (generator(x, c) != made).flatten(1).any(1)
+    assert torch.equal(changed, c == 1)
+
+
+def test_at_128_pixels_a_cycles_discriminator_has_the_published_layers_for_each_label():
+    with torch.device("meta"):
+        discriminator = CycleDiscriminator((3, 128, 128), classes=2)
+    one = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512) + 64 + 2 * (128 + 256 + 512) + 1
+    assert count(discriminator) == 2 * one
+    verdict = discriminator(torch.zeros(2, 3, 128, 128, device="meta"), torch.zeros(2, dtype=torch.long, device="meta"))
+    assert verdict.score.shape == (2, 1, 14, 14)  # each of 70 × 70 pixels
+    assert verdict.logits is None
+
+
+def test_a_score_is_that_of_the_labels_own_network():
+    discriminator = CycleDiscriminator((3, 24, 24), 4, classes=3)
+    x, c = torch.rand(3, 3, 24, 24), torch.tensor([2, 0, 1])
+    score = discriminator(x, c).score
+    for i, label in enumerate(c):
+        assert torch.allclose(score[i], discriminator.networks[label](x[i : i + 1])[0], atol=1e-5)
+    with pytest.raises(IncompatibleError, match="sides must be 24 or more"):
+        CycleDiscriminator((3, 20, 20), 4, classes=3)
+
+
+def test_a_cycle_asks_for_every_label_but_a_samples_own():
+    generator, rng = PointCycle((2,), classes=3), torch.Generator().manual_seed(0)
+    own = torch.arange(3).repeat(4_000)
+    x, c = generator.source(len(own), rng, Batch(torch.zeros(len(own), 2), own))
+    assert c is not None
+    assert not (c == own).any()
+    for label in range(3):
+        shares = c[own == label].bincount(minlength=3) / 4_000
+        assert sorted(shares.tolist()) == pytest.approx([0, 0.5, 0.5], abs=0.04)
+    wanted = own.clone()
+    assert generator.source(len(own), rng, Batch(x, own), wanted)[1] is wanted
+    with pytest.raises(IncompatibleError, match="samples of these data have several at once"):
+        generator.source(2, rng, Batch(torch.zeros(2, 2), torch.ones(2, 3, dtype=torch.long)))
+    with pytest.raises(IncompatibleError, match="the data have one"):
+        PointCycle((2,), classes=1)
 
 
 def test_the_label_and_the_source_both_count():
@@ -119,6 +195,21 @@ def test_the_game_is_that_of_the_paper():
     assert (plain.batch_size, plain.ema, optimizer.options) == (16, 0.0, {"lr": 1e-4, "beta1": 0.5, "beta2": 0.999})
     schedule = plain.players["generator"].schedule.build()
     assert [schedule(step, 100) for step in (0, 50, 75)] == [1.0, 1.0, 0.5]
+
+
+def test_the_game_of_two_generators_is_that_of_the_paper():
+    recipe = create_recipe("cyclegan.two-moons", {"identity": 5.0})
+    maker, critic = recipe.turns
+    assert (maker.player, critic.player, critic.repeats) == ("generator", "discriminator", 1)
+    named = [[(w.term.name, w.weight) for w in turn.losses] for turn in (maker, critic)]
+    assert named == [[("fool", 2.0), ("cycle", 10.0), ("identity", 5.0)], [("criticise", 1.0)]]
+    fool = maker.losses.terms[0]
+    scores = Scores(lambda: torch.tensor([0.7]), lambda: torch.tensor([0.2, -1.0]))
+    assert float(2 * fool.term.build().divergence.generator_loss(scores)) == pytest.approx((0.8**2 + 2.0**2) / 2)
+    plain = Part("method", "cyclegan").entry.create({})
+    optimizer = plain.players["generator"].optimizer
+    assert (plain.batch_size, plain.ema, optimizer.options) == (1, 0.0, {"lr": 2e-4, "beta1": 0.5, "beta2": 0.999})
+    assert [w.term.name for w in plain.turns[0].losses] == ["fool", "cycle"]
 
 
 def test_what_does_not_fit_is_refused_with_the_reason():

@@ -125,6 +125,30 @@ def test_points_in_the_plane_are_translated_into_any_mode(tmp_path):
     assert found["high-quality"] > 80
 
 
+@pytest.mark.slow
+def test_two_generators_take_one_moon_to_the_other_and_back(tmp_path):
+    ended = run(tmp_path, "train", "cyclegan.two-moons", "--out", "moons", "-o", "evaluations=1")
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads((tmp_path / "moons" / "seed-0" / "result.json").read_text())
+    found = {name: score["last"] for name, score in result["metrics"].items()}
+    assert found["domain-error:reference"] < 5
+    assert found["reconstruction"] < 0.05
+
+
+def test_two_generators_are_trained_on_pictures_and_used(folder):
+    data = ("-o", f"dataset.source={folder / 'nouns'}", "-o", "dataset.labels=red,blue", "-o", "dataset.train=200")
+    tiny = ("-o", "generator.width=4", "-o", "generator.blocks=1", "-o", "discriminator.width=4", "-o", "batch_size=2")
+    ended = run(folder, "train", "cyclegan.nouns", "--steps", "2", "--out", "pair", *data, *tiny)
+    assert ended.returncode == 0, ended.stderr
+    ended = run(folder, "sample", "pair", "--source", "picture.png", "--to", "blue", "--out", "pair.png")
+    assert ended.returncode == 0, ended.stderr
+    ended = run(folder, "evaluate", "pair")
+    assert ended.returncode == 0, ended.stderr
+    ended = run(folder, "train", "cyclegan.ring", "--steps", "2", "--out", "no")
+    assert ended.returncode == 2
+    assert "-o generator=point-cyclegan" in ended.stderr
+
+
 def test_pictures_with_several_attributes_are_given_some_of_them(tmp_path):
     (tmp_path / "faces").mkdir()
     lines = ["file,Smiling,Young"]
