@@ -25,10 +25,13 @@ from ganzoo import report
 from ganzoo.bench import describe, interval, tally
 from ganzoo.engine import COMPILED
 from ganzoo.executor import Job, Result
+from ganzoo.files import finite
+from ganzoo.metric import Metric, Score
 from ganzoo.part import Part
 from ganzoo.recipe import Recipe
 
 PLAIN_SECONDS = 5.0  # between two plain lines of one run
+WIDE = 120  # columns of a terminal: in fewer, what is said of each number goes below the table
 
 
 def cores() -> int:
@@ -180,26 +183,48 @@ def print_scores(recipe: Recipe, results: list[Result]) -> None:
     measured = [result["metrics"] for result in results if result.get("metrics")]
     if not measured:
         return
-    table = Table(
-        title=f"{recipe.name} on held-out data, {len(measured)} seed{'s' * (len(measured) > 1)}", title_justify="left"
-    )
-    for column, side in (
-        ("metric", "left"),
-        ("last", "right"),
-        ("best by validation", "right"),
-        ("unit", "left"),
-        ("how", "left"),
-    ):
+    rows: list[tuple[str, ...]] = []
+    for name, first in measured[0].items():
+        means = (interval([each[name][which] for each in measured]) for which in ("last", "best"))
+        cells = (report.interval(mean["mean"], mean["half_width"]) for mean in means)
+        known = describe(name)
+        rows.append((name, *cells, _unit(known["unit"], known["better"]), first["how"]))
+    title = f"{recipe.name} on held-out data, {len(measured)} seed{'s' * (len(measured) > 1)}"
+    _print_measured(title, ("last", "best by validation"), rows)
+
+
+def print_beside(
+    name: str, chosen: Mapping[str, Metric], scores: Mapping[str, Score], floor: Mapping[str, Score]
+) -> None:
+    """What was measured of a model, beside what real data score."""
+    rows: list[tuple[str, ...]] = []
+    for each, metric in chosen.items():
+        values = (finite(found[each].value) if each in found else None for found in (scores, floor))
+        how = scores[each].how if each in scores else "does not apply to this model and its data"
+        rows.append((each, *map(report.number, values), _unit(metric.unit, metric.better), how))
+    _print_measured(f"{name} on held-out data", (name, "real data"), rows)
+
+
+def _unit(unit: str, better: str) -> str:
+    return f"{unit} {report.ARROWS[better]}"
+
+
+def _print_measured(title: str, numbers: tuple[str, str], rows: Sequence[tuple[str, ...]]) -> None:
+    """A metric's name, two numbers, their unit, and how it was measured: in a column of its own where there is room for
+    it, else below the table."""
+    console = Console(markup=False, highlight=False)
+    wide = console.width >= WIDE
+    table = Table(title=title, title_justify="left")
+    for column in ("metric", *numbers, "unit", *["how"] * wide):
         # A metric is asked for by its name: it is never cut.
-        table.add_column(column, justify=side, no_wrap=column == "metric")  # pyright: ignore[reportArgumentType]
-    for name in measured[0]:
-        known, means = (
-            describe(name),
-            [interval([each[name][which] for each in measured]) for which in ("last", "best")],
-        )
-        cells = [report.interval(mean["mean"], mean["half_width"]) for mean in means]
-        table.add_row(name, *cells, f"{known['unit']} {report.ARROWS[known['better']]}", measured[0][name]["how"])
-    Console(markup=False).print(table)
+        side = "right" if column in numbers else "left"
+        table.add_column(report.plain(column), justify=side, no_wrap=column == "metric", overflow="fold")
+    for row in rows:
+        table.add_row(*map(report.plain, row if wide else row[:-1]))
+    console.print(table)
+    if not wide:
+        for how in dict.fromkeys(row[-1] for row in rows):
+            console.print(report.plain(f"{', '.join(row[0] for row in rows if row[-1] == how)}: {how}"), style="dim")
 
 
 class BenchProgress:

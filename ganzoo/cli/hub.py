@@ -7,7 +7,7 @@ import math
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from ganzoo.cli.shared import DEVICES
 
 if TYPE_CHECKING:
     from ganzoo.claims import Checked, Comparison
-    from ganzoo.metric import Metric, Score
     from ganzoo.publish import Sending
     from ganzoo.publishable import Item
 
@@ -207,7 +206,7 @@ def evaluate(model: str, draws: int, metrics: tuple[str, ...], out: Path | None,
 
 def _compute(model: str, names: tuple[str, ...], out: Path | None, device: str, as_json: bool) -> None:
     """Metrics of a model, and of real data in its place."""
-    from ganzoo import evaluate, origin, pictures
+    from ganzoo import evaluate, origin, pictures, progress
     from ganzoo.files import finite
     from ganzoo.model import open_model
 
@@ -224,35 +223,9 @@ def _compute(model: str, names: tuple[str, ...], out: Path | None, device: str, 
         real = {name: score.value for name, score in floor.items()}
         click.echo(json.dumps(finite({"model": found.name, "metrics": said, "real": real}), indent=1))
     else:
-        _print_scores(found.name, chosen, scores, floor)
+        progress.print_beside(found.name, chosen, scores, floor)
     if any(math.isnan(score.value) for score in scores.values()) or set(chosen) - set(scores):
         raise SystemExit(1)
-
-
-def _print_scores(
-    name: str, chosen: Mapping[str, Metric], scores: Mapping[str, Score], floor: Mapping[str, Score]
-) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from ganzoo.files import finite
-    from ganzoo.report import number, plain
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column, side in (
-        ("metric", "left"),
-        (name, "right"),
-        ("real data", "right"),
-        ("unit", "left"),
-        ("how", "left"),
-    ):
-        table.add_column(column, justify=side, overflow="fold")  # pyright: ignore[reportArgumentType]
-    for each, metric in chosen.items():
-        value, real = (number(finite(found[each].value)) if each in found else "—" for found in (scores, floor))
-        how = scores[each].how if each in scores else "does not apply to this model and its data"
-        table.add_row(*map(plain, (each, value, real, f"{metric.unit}, {metric.better} is better", how)))
-    Console(highlight=False, markup=False).print(table)
 
 
 def _print_claims(checked: Checked) -> None:
