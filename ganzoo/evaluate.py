@@ -40,6 +40,12 @@ def sample(generator: Generator, n: int, seed: int, label: Tensor | None = None,
     return Batch(torch.cat([chunk.x for chunk in chunks]), torch.cat(labels) if labels else None)
 
 
+def drawn(generator: Generator, dataset: Dataset, n: int, seed: int, start: Batch | None) -> Batch:
+    """``n`` samples as they are measured: with labels as often as the train part has them; what starts from samples
+    says itself what it asks of them, as in training."""
+    return sample(generator, n, seed, labels(dataset, n, seed) if start is None else None, start)
+
+
 @torch.no_grad()
 def samples(
     generator: Generator, n: int, seed: int, label: Tensor | None = None, batch: Batch | None = None
@@ -123,7 +129,7 @@ def evaluate(
     chosen, real = metrics() if chosen is None else chosen, dataset.part("held-out")
     for n, alike in _by_size(chosen, dataset).items():
         start = origin(generator, dataset, n, "validation", seed)
-        fake = sample(generator, n, seed, labels(dataset, n, seed), start)
+        fake = drawn(generator, dataset, n, seed, start)
         density = None
         if isinstance(generator, TractableGenerator) and fake.label is None:
             density = partial(log_prob, generator)
@@ -258,4 +264,4 @@ def validation(generator: Generator, dataset: Dataset, seed: int) -> float:
     if isinstance(generator, Translator):
         n = max(1, len(real.x) // 2)
         start, real = real.take(slice(n)), real.take(slice(n, None))
-    return measure(chosen, dataset, sample(generator, n, seed, labels(dataset, n, seed), start), real)[SELECTION].value
+    return measure(chosen, dataset, drawn(generator, dataset, n, seed, start), real)[SELECTION].value

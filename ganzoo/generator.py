@@ -59,8 +59,7 @@ class Translator(Generator):
     def source(
         self, n: int, rng: torch.Generator, batch: Batch | None = None, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """The samples of the batch, and the labels asked for: by default those of the batch in another order, as often
-        as in the data.
+        """The samples of the batch, and the labels asked for: where none are, those that it `wants`.
 
         Raises:
             IncompatibleError: there are not ``n`` samples to start from, or they have no labels.
@@ -71,7 +70,15 @@ class Translator(Generator):
             return batch.x, label
         if batch.label is None:
             raise IncompatibleError(f"{type(self).__name__} is told which label to make, and the data have none")
-        return batch.x, batch.label[torch.randperm(n, generator=rng, device=rng.device)]
+        return batch.x, self.wants(batch.label, rng)
+
+    def wants(self, own: Tensor, rng: torch.Generator) -> Tensor:
+        """What to ask of samples with labels of their ``own``, while training and where samples are measured: by
+        default those labels in another order, so that they come as often as in the data.
+
+        A batch may be many batches of training, drawn at once.
+        """
+        return own[torch.randperm(len(own), generator=rng, device=rng.device)]
 
 
 class TractableGenerator(Generator):

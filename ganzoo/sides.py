@@ -92,7 +92,7 @@ def of_generator(generator: Generator, dataset: Dataset) -> Side:
                 order = torch.randperm(n, generator=torch.Generator().manual_seed(derive(seed, f"halves {name}")))
                 start = start.take(order[half::2])
                 n = len(start.x)
-            x = evaluate.sample(generator, n, own, evaluate.labels(dataset, n, own), start).x
+            x = evaluate.drawn(generator, dataset, n, own, start).x
             if bad := int((~x.flatten(1).isfinite()).any(1).sum()):
                 raise IncompatibleError(f"{bad:,} of {n:,} samples of the generator are not finite numbers")
             return x
@@ -101,7 +101,7 @@ def of_generator(generator: Generator, dataset: Dataset) -> Side:
 
     density = None
     if isinstance(generator, TractableGenerator):
-        reads_labels = evaluate.sample(generator, 1, 0, evaluate.labels(dataset, 1, 0)).label is not None
+        reads_labels = evaluate.drawn(generator, dataset, 1, 0, None).label is not None
         density = None if reads_labels else _GeneratorDensity(generator, dataset.shape)
     return Side(draw, lambda seed: (draw(seed, half=0), draw(seed, "two", half=1)), tuple(dataset.shape), density)
 

@@ -28,7 +28,7 @@ from ganzoo.device import pick_device
 from ganzoo.engine import AUTO, COMPILED, SINGLE, STACK, Choice, choose, make
 from ganzoo.engine.base import Engine
 from ganzoo.errors import GanzooError, OptionError
-from ganzoo.evaluate import labels, origin, sample, translations, validation
+from ganzoo.evaluate import origin, sample, translations, validation
 from ganzoo.files import finite
 from ganzoo.folder import claim, locked
 from ganzoo.generator import Generator, Translator
@@ -158,8 +158,7 @@ class Run:
         else:
             start = origin(generator, self.dataset, n, "held-out", seed)
             n = n if start is None else len(start.x)
-            label = None if start is None else labels(self.dataset, n, seed)
-            pictures.draw(self.dataset, sample(generator, n, seed, label, start).x, path, title)
+            pictures.draw(self.dataset, sample(generator, n, seed, batch=start).x, path, title)
 
     # State ------------------------------------------------------------------------------------------------------------
 

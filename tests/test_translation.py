@@ -147,6 +147,25 @@ def test_metrics_see_what_it_made_of_other_samples_and_can_ask_it_for_more():
     assert ((fake.x - modes).norm(dim=1) < 0.06).all()
 
 
+class Next(Turned):
+    """It is asked for the label after a sample's own."""
+
+    def wants(self, own: Tensor, rng: torch.Generator) -> Tensor:
+        return (own + 1) % 8
+
+
+def test_it_is_measured_on_what_it_was_trained_to_make():
+    seen, start = Seen(), RING.some("validation", 500)
+    assert start.label is not None
+    assert torch.equal(Next().source(500, rng(), start)[1], (start.label + 1) % 8)  # pyright: ignore[reportArgumentType]
+    evaluate(Next(), RING, 0, {"seen": seen})
+    fake = seen.evidence[0].fake
+    own = RING.some("validation", len(fake.x)).label
+    assert own is not None
+    assert fake.label is not None
+    assert torch.equal(fake.label, (own + 1) % 8)
+
+
 def test_metrics_of_other_generators_see_none():
     seen = Seen()
     evaluate(ganzoo.create("generator", "mlp", shape=(2,)), RING, 0, {"seen": seen})

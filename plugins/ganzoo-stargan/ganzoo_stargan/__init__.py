@@ -1,4 +1,4 @@
-"""StarGAN for ganzoo. This module is light: it declares entries and imports nothing that they point to."""
+"""StarGAN and CycleGAN for ganzoo. This module is light: it declares entries and imports nothing that they point to."""
 
 from __future__ import annotations
 
@@ -171,31 +171,25 @@ def ganzoo_metrics() -> list[Entry]:
 @hookimpl
 def ganzoo_recipes() -> list[RecipeEntry]:
     points: dict[str, Any] = {
-        "generator": "point-translator",
         "discriminator": "mlp",
-        "discriminator.head": "classify",
         "steps": 3_000,
         "batch_size": 128,
         "evaluations": 4,
         "optimizer.lr": 1e-3,
     }
+    star = {**points, "generator": "point-translator", "discriminator.head": "classify"}
     faces = {
         "dataset.attribute": "Black_Hair,Blond_Hair,Brown_Hair,Male,Young",
         "dataset.size": 128,
         "dataset.flip": True,
     }
     return [
-        RecipeEntry("stargan.ring", summary="points in the plane, eight labels", overrides=points),
-        RecipeEntry("stargan.two-moons", summary="points in the plane, two labels", overrides=points),
+        RecipeEntry("stargan.ring", summary="points in the plane, eight labels", overrides=star),
+        RecipeEntry("stargan.two-moons", summary="points in the plane, two labels", overrides=star),
         RecipeEntry(
             "cyclegan.two-moons",
             summary="points in the plane, from one moon to the other and back",
-            overrides={
-                **points,
-                "generator": "point-cyclegan",
-                "discriminator.head": "score",
-                "discriminator.classes": None,
-            },
+            overrides={**points, "generator": "point-cyclegan"},
         ),
         RecipeEntry(
             "stargan.nouns",
@@ -208,7 +202,7 @@ def ganzoo_recipes() -> list[RecipeEntry]:
 
 @hookimpl
 def ganzoo_suites() -> list[SuiteEntry]:
-    points = ("stargan.ring", "stargan.two-moons")
+    points = ("stargan.ring", "stargan.two-moons", "cyclegan.two-moons")
     small: dict[str, Any] = {
         "generator.width": 16,
         "generator.blocks": 3,

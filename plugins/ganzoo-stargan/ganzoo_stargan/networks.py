@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final, final
 
 import torch
 from torch import Tensor, nn
 
-from ganzoo import Batch, Discriminator, Translator, Verdict
+from ganzoo import Discriminator, Translator, Verdict
 from ganzoo.errors import IncompatibleError
-from ganzoo.heads import code, condition
+from ganzoo.heads import condition, read
 
 SLOPE: Final = 0.01
-#: Sides of which `CycleDiscriminator` leaves two patches each way, of which its last normalisation has a variance.
+#: The smallest sides of which something is left after all convolutions of `CycleDiscriminator`.
 LEAST: Final = 24
+#: What is said of vectors.
+POINTS: Final = "-o generator=point-translator and -o discriminator=mlp with discriminator.head=classify"
+POINTS_APART: Final = "-o generator=point-cyclegan and -o discriminator=mlp"
 
 
 def _labelled(classes: int, what: str) -> int:
@@ -25,12 +27,11 @@ def _labelled(classes: int, what: str) -> int:
     return classes
 
 
-def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
+def _image(shape: tuple[int, ...], vectors: str = POINTS) -> tuple[int, int, int]:
     if len(shape) != 3 or shape[1] % 4 or shape[2] % 4 or shape[1:] == (4, 4):  # a pixel alone has no variance
         raise IncompatibleError(
             "it is for images (channels, height, width) whose sides are multiples of 4, and larger than 4 × 4; a "
-            f"sample is {tuple(shape)}. For vectors there is -o discriminator=mlp, with -o generator=point-translator "
-            "and discriminator.head=classify, or with -o generator=point-cyclegan and discriminator.classes=none"
+            f"sample is {tuple(shape)}. For vectors there are {vectors}"
         )
     return shape[0], shape[1], shape[2]
 
@@ -85,7 +86,8 @@ class StarGenerator(Translator):
     blocks, two that go back, and a 7×7 convolution with tanh. Instance normalisation with gain and bias.
 
     With ``attention`` that is ``C`` of ``A · x + (1 − A) · C``, where ``A (n, 1, h, w)`` in [0, 1] is another 7×7
-    convolution of the same features: what is to stay as it is need not be made again. Pumarola et al. (2018), eq. 1.
+    convolution of the same features: what is to stay as it is need not be made again. Pumarola et al. (2018), eq. 1,
+    without their penalties of A.
 
     Raises:
         IncompatibleError: sides are no multiples of 4, or there are no labels.
@@ -160,67 +162,74 @@ class _Mover(nn.Module):
         return x + self.body(condition(x.flatten(1), c, self.classes)).unflatten(1, self.shape)
 
 
-class _Apart(Translator):
-    """A network for each label, ``x' = G_c(x)``, which reads none. All of them see all samples, since how many are
-    asked for one label is a matter of chance and shapes must not be; so the time is that of so many networks.
-    """
+@final
+class _ByLabel(nn.ModuleList):
+    """``f_c(x)``, a network for each label. All of them see all samples, since how many ask for a label is a matter of
+    chance and shapes must not be; so the time is that of so many networks."""
 
-    def __init__(self, shape: tuple[int, ...], networks: Iterable[nn.Module]) -> None:
-        super().__init__()
-        self.shape, self.networks = tuple(shape), nn.ModuleList(networks)
+    def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
+        label = read(c, len(self))
+        label = label[(...,) + (None,) * (x.ndim - 1)]
+        made = [network(x) for network in self]
+        chosen = made[0]
+        for i, each in enumerate(made[1:], 1):
+            chosen = torch.where(label == i, each, chosen)
+        return chosen
 
-    def source(
-        self, n: int, rng: torch.Generator, batch: Batch | None = None, label: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """The samples of the batch, each asked for a label that is not its own, every other one as often. Raises as
-        `Translator.source` does, and `IncompatibleError` where samples have several labels."""
-        x, c = super().source(n, rng, batch, label)
-        if c is not None and c.ndim > 1:
+    def others(self, own: Tensor, rng: torch.Generator) -> Tensor:
+        """For each label ``(n,)`` one that it is not, every other one as often: no network is for its own label."""
+        if own.ndim > 1:
             raise IncompatibleError(
-                f"{type(self).__name__} has a network for each label, and samples of these data have several at once; "
-                "the method stargan takes such data"
+                "cyclegan has a network for each label, and samples of these data have several at once; the method "
+                "stargan takes such data"
             )
-        if label is None and batch is not None and batch.label is not None:
-            k = len(self.networks)
-            c = (batch.label + torch.randint(1, k, (n,), generator=rng, device=rng.device)) % k
-        return x, c
-
-    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return _chosen(self.networks, z, c)
-
-
-def _chosen(networks: nn.ModuleList, x: Tensor, c: Tensor | None) -> Tensor:
-    """``f_c(x)`` of each sample."""
-    made = torch.stack([network(x) for network in networks])
-    return torch.einsum("kn...,nk->n...", made, code(c, len(networks), made))
+        return (own + torch.randint(1, len(self), own.shape, generator=rng, device=rng.device)) % len(self)
 
 
 @final
-class CycleGenerator(_Apart):
-    """Zhu et al. (2017), section 4: the network of `StarGenerator` without labels, one for each label. For two labels
-    these are the paper's G and F; each is told from which label its source is by nothing.
+class CycleGenerator(Translator):
+    """``x' = G_c(x)``, a network for each label c; it reads no label, neither the source's nor c. Of two labels they
+    are F and G of Zhu et al. (2017).
+
+    Each is the network of `StarGenerator` without labels, which is that of their section 4 but for 4×4 convolutions
+    where sides are halved and doubled and zeros at the borders. Theirs have 9 ``blocks`` from 256 pixels on.
 
     Raises:
-        IncompatibleError: sides are no multiples of 4, there are no labels, or samples have several.
+        IncompatibleError: sides are no multiples of 4, there are fewer than two labels, or samples have several.
     """
 
     def __init__(
         self, shape: tuple[int, ...], width: int = 64, blocks: int = 6, classes: int = 0, attention: bool = False
     ) -> None:
-        channels, _, _ = _image(shape)
-        super().__init__(shape, (_Painter(channels, width, blocks, 0, attention) for _ in range(_two(classes))))
+        super().__init__()
+        self.shape, channels = tuple(shape), _image(shape, POINTS_APART)[0]
+        self.painters = _ByLabel(_Painter(channels, width, blocks, 0, attention) for _ in range(_two(classes)))
+
+    def wants(self, own: Tensor, rng: torch.Generator) -> Tensor:
+        return self.painters.others(own, rng)
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.painters(z, c)
 
 
 @final
-class PointCycle(_Apart):
-    """The same for vectors: ``x + MLP_c(x)``.
+class PointCycle(Translator):
+    """The same for vectors: ``x' = x + MLP_c(x)``.
 
     Raises:
-        IncompatibleError: there are no labels, or samples have several.
+        IncompatibleError: there are fewer than two labels, or samples have several.
     """
 
     def __init__(self, shape: tuple[int, ...], hidden: int = 128, depth: int = 2, classes: int = 0) -> None:
-        super().__init__(shape, (_Mover(shape, hidden, depth) for _ in range(_two(classes))))
+        super().__init__()
+        self.shape = tuple(shape)
+        self.movers = _ByLabel(_Mover(shape, hidden, depth) for _ in range(_two(classes)))
+
+    def wants(self, own: Tensor, rng: torch.Generator) -> Tensor:
+        return self.movers.others(own, rng)
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.movers(z, c)
 
 
 def _two(classes: int) -> int:
@@ -231,9 +240,11 @@ def _two(classes: int) -> int:
 
 @final
 class CycleDiscriminator(Discriminator):
-    """Zhu et al. (2017), appendix: C64-C128-C256-C512, 4×4 convolutions of which the first three halve the sides, with
-    instance normalisation but for the first, leaky ReLU (.2), and a score for each patch, ``(n, 1, h', w')``; such a
-    network for each label, of which that of the label is read.
+    """``D_c(x)``, a network for each label c; the score is that of the label's own.
+
+    Zhu et al. (2017), appendix: C64-C128-C256-C512, 4×4 convolutions of which the first three halve the sides, with
+    instance normalisation (here with gain and bias) but for the first, and leaky ReLU (.2); then one more, a score for
+    each patch of 70 × 70 pixels, ``(n, 1, h', w')``.
 
     Raises:
         IncompatibleError: sides are no multiples of 4 or smaller than 24, or there are no labels.
@@ -241,14 +252,14 @@ class CycleDiscriminator(Discriminator):
 
     def __init__(self, shape: tuple[int, ...], width: int = 64, classes: int = 0) -> None:
         super().__init__()
-        channels, height, side = _image(shape)
+        channels, height, side = _image(shape, POINTS_APART)
         if min(height, side) < LEAST:
-            raise IncompatibleError(f"sides must be {LEAST} or more for four convolutions; a sample is {tuple(shape)}")
+            raise IncompatibleError(f"sides must be {LEAST} or more for its patches; a sample is {tuple(shape)}")
         classes = _labelled(classes, "this discriminator")
-        self.networks = nn.ModuleList(_patches(channels, width) for _ in range(classes))
+        self.judges = _ByLabel(_patches(channels, width) for _ in range(classes))
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Verdict:
-        return Verdict(_chosen(self.networks, x, c))
+        return Verdict(self.judges(x, c))
 
 
 def _patches(channels: int, width: int) -> nn.Sequential:

@@ -85,6 +85,12 @@ def test_attention_says_what_stays_as_it_is():
         for logit, expected in ((30.0, x), (-30.0, made), (0.0, (x + made) / 2)):
             attention.bias.fill_(logit)
             assert torch.allclose(generator(x, c), expected, atol=1e-6)
+        attention.bias.zero_()
+        attention.weight.normal_()
+        kept = (generator(x, c) - made) / (x - made)  # of every pixel its own, of its channels the same
+        assert torch.allclose(kept, kept[:, :1].expand_as(kept), atol=1e-3)
+        assert kept.flatten(1).std(1).min() > 0.01
+    assert CycleGenerator((3, 8, 8), 4, 1, 2, attention=True).painters[0].attention is not None
 
 
 def test_a_cycle_has_a_network_for_each_label_which_reads_none():
@@ -94,11 +100,10 @@ def test_a_cycle_has_a_network_for_each_label_which_reads_none():
     c = torch.tensor([0, 1, 1, 0])
     made = generator(x, c)
     for i, label in enumerate(c):
-        assert torch.allclose(made[i], generator.networks[label](x[i : i + 1])[0], atol=1e-6)
+        assert torch.allclose(made[i], generator.painters[label](x[i : i + 1])[0], atol=1e-6)
     with torch.no_grad():
-        next(generator.networks[1].parameters()).zero_()
-    changed = (generator(x, c) != made).flatten(1).any(1)
-    assert torch.equal(changed, c == 1)
+        next(generator.painters[1].parameters()).fill_(torch.nan)
+    assert torch.equal(generator(x, c).isnan().flatten(1).any(1), c == 1)  # and of the other label nothing changes
 
 
 def test_at_128_pixels_a_cycles_discriminator_has_the_published_layers_for_each_label():
@@ -116,7 +121,7 @@ def test_a_score_is_that_of_the_labels_own_network():
     x, c = torch.rand(3, 3, 24, 24), torch.tensor([2, 0, 1])
     score = discriminator(x, c).score
     for i, label in enumerate(c):
-        assert torch.allclose(score[i], discriminator.networks[label](x[i : i + 1])[0], atol=1e-5)
+        assert torch.allclose(score[i], discriminator.judges[label](x[i : i + 1])[0], atol=1e-5)
     with pytest.raises(IncompatibleError, match="sides must be 24 or more"):
         CycleDiscriminator((3, 20, 20), 4, classes=3)
 
@@ -205,10 +210,14 @@ def test_the_game_of_two_generators_is_that_of_the_paper():
     assert named == [[("fool", 2.0), ("cycle", 10.0), ("identity", 5.0)], [("criticise", 1.0)]]
     fool = maker.losses.terms[0]
     scores = Scores(lambda: torch.tensor([0.7]), lambda: torch.tensor([0.2, -1.0]))
+    wanted = (0.3**2 + (0.2**2 + 1.0**2) / 2) / 2
+    assert float(critic.losses.terms[0].term.build().divergence.critic_loss(scores)) == pytest.approx(wanted)
     assert float(2 * fool.term.build().divergence.generator_loss(scores)) == pytest.approx((0.8**2 + 2.0**2) / 2)
     plain = Part("method", "cyclegan").entry.create({})
     optimizer = plain.players["generator"].optimizer
-    assert (plain.batch_size, plain.ema, optimizer.options) == (1, 0.0, {"lr": 2e-4, "beta1": 0.5, "beta2": 0.999})
+    assert (plain.batch_size, plain.ema, optimizer.options) == (2, 0.0, {"lr": 2e-4, "beta1": 0.5, "beta2": 0.999})
+    schedule = plain.players["discriminator"].schedule.build()
+    assert [schedule(step, 100) for step in (0, 50, 75)] == [1.0, 1.0, 0.5]
     assert [w.term.name for w in plain.turns[0].losses] == ["fool", "cycle"]
 
 
@@ -219,5 +228,8 @@ def test_what_does_not_fit_is_refused_with_the_reason():
         create_recipe("stargan.ring", {"discriminator.head": "score"})
     with pytest.raises(IncompatibleError, match="multiples of 4"):
         create_recipe("stargan.ring", {"generator": "stargan"})
+    with pytest.raises(IncompatibleError, match="generator=point-cyclegan and -o discriminator=mlp"):
+        create_recipe("cyclegan.ring")
+    create_recipe("cyclegan.ring", {"generator": "point-cyclegan", "discriminator": "mlp"})
     with pytest.raises(OptionError, match="takes int"):
         create_recipe("stargan.ring", {"k": 0})

@@ -135,6 +135,7 @@ def test_two_generators_take_one_moon_to_the_other_and_back(tmp_path):
     found = {name: score["last"] for name, score in result["metrics"].items()}
     assert found["domain-error:reference"] < 5
     assert found["reconstruction"] < 0.05
+    assert found["energy-distance"] < 0.03
 
 
 def test_two_generators_are_trained_on_pictures_and_used(folder):
@@ -145,6 +146,8 @@ def test_two_generators_are_trained_on_pictures_and_used(folder):
     assert ended.returncode == 0, ended.stderr
     with Image.open(folder / "pair.png") as image:
         assert image.size == (32, 32)
+    ended = run(folder, "evaluate", "pair", "--metric", "true-distance")
+    assert (ended.returncode, "cyclegan.nouns" in ended.stdout) == (0, True), ended.stderr
     ended = run(folder, "train", "cyclegan.ring", "--out", "no")
     assert ended.returncode == 2
     assert "-o generator=point-cyclegan" in ended.stderr
