@@ -92,15 +92,17 @@ def check(model: Model, *, draws: int = 20, heard: Callable[[int], None] = lambd
     entry = entry_of(model)
     chosen = _known(said)
 
-    def numbers(seed: int) -> dict[str, float]:
-        scores = evaluate.evaluate(model.generator, model.dataset, seed, chosen)
+    def numbers(seed: int, of: Mapping[str, Metric]) -> dict[str, float]:
+        scores = evaluate.evaluate(model.generator, model.dataset, seed, of)
         return {name: score.value for name, score in scores.items()}
 
-    again = numbers(seed)
-    fresh: dict[str, list[float]] = {}
+    again = numbers(seed, chosen)
+    sampled = {name: metric for name, metric in chosen.items() if metric.sampled}
+    # The others would come out the same each time.
+    fresh = {name: [value] for name, value in again.items() if name not in sampled}
     for draw in range(draws):
         heard(draw)
-        for name, value in numbers(derive(seed, f"check {draw}")).items():
+        for name, value in numbers(derive(seed, f"check {draw}"), sampled).items():
             fresh.setdefault(name, []).append(value)
     level = 1 - (1 - LEVEL) / len(said)
     claims: list[Claim] = []

@@ -15,6 +15,8 @@ from ganzoo.files import write_json
 from ganzoo.recipe import Recipe
 
 DEFINITION = "recipe.json"
+#: What a run leaves that has begun: of one that never came to that nothing is lost.
+BEGUN = ("log.jsonl", "checkpoints")
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
 def claim(folder: Path, recipe: Recipe, seed: int, *, resume: bool) -> None:
     """Write down what is trained here, or see that it is what was: `OptionError` says what differs."""
     path = folder / DEFINITION
-    if path.exists():
+    if path.exists() and any((folder / name).exists() for name in BEGUN):
         held = definition_in(path)
         if (held["seed"], held["digest"]) != (seed, recipe.digest):
             raise OptionError(

@@ -51,13 +51,15 @@ class Metric(ABC):
     """A pure function of the evidence. Leaves are frozen dataclasses.
 
     ``samples`` is how many generated samples it asks for; it gets fewer where the parts of the dataset have fewer. What
-    needs minutes, or files that have to be fetched, is ``on_request``: measured where it is asked for by name.
+    needs minutes, or files that have to be fetched, is ``on_request``: measured where it is asked for by name. One that
+    is not ``sampled`` is a function of the generator and the data alone, whatever samples are drawn.
     """
 
     unit: ClassVar[str]
     better: ClassVar[Literal["lower", "higher"]] = "lower"
     samples: int = 2_500
     on_request: ClassVar[bool] = False
+    sampled: ClassVar[bool] = True
 
     @abstractmethod
     def applies(self, evidence: Evidence) -> bool:

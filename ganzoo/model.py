@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 Labels: TypeAlias = int | str | Sequence[Any] | Tensor
 #: As many samples are worth having the generator folded for them.
 FOLDED: Final = 256
-#: Of a label, where samples have several.
-_TRUTH: Final = Option("a label", bool)
 
 
 @final
@@ -286,7 +284,7 @@ class Model:
             number = self._numbered(name)
             if number in said:
                 raise OptionError(f"{self.name}: label {label!r} says {name} twice")
-            said[number] = int(_TRUTH.parse(value, self.name)) if equals else 1
+            said[number] = int(Option(name, bool).parse(value, self.name)) if equals else 1
         return torch.tensor([said.get(number, 0) for number in range(self.data.classes or 0)])
 
     def _numbered(self, label: str) -> int:

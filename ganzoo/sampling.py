@@ -77,7 +77,7 @@ def write_translations(
         pictures.draw_rows(model.data, torch.cat([x[:, None], grid], 1), out, model.name, ("source", *labels))
     else:
         pictures.draw(model.dataset, grid.flatten(0, 1), out, model.name)
-    what = f"{len(x):,} source{'s' if len(x) > 1 else ''} as {', '.join(labels)}"
+    what = f"{len(x):,} source{'s' if len(x) > 1 else ''} as {', '.join(label or 'none' for label in labels)}"
     return f"{what} by {model.name}, shape {tuple(grid.shape[2:])}: {out}"
 
 

@@ -347,6 +347,18 @@ def test_a_folder_of_another_definition_is_refused_saying_what_differs(ring, cha
     assert "--out" in ended.err
 
 
+def test_a_run_that_never_began_leaves_its_folder_to_others(tmp_path):
+    said = json.dumps({"seed": 0, "digest": "another", "recipe": {"name": "js-gan.ring"}})
+    for begun, code in ((False, 0), (True, 2)):
+        folder = tmp_path / str(begun) / "seed-0"
+        folder.mkdir(parents=True)
+        (folder / "recipe.json").write_text(said)
+        if begun:
+            (folder / "log.jsonl").touch()
+        ended = forked("train", "js-gan.ring", "--steps", "1", "--out", str(begun), cwd=tmp_path)
+        assert (ended.code, "holds another run" in ended.err) == (code, begun), ended.err
+
+
 def test_without_resume_a_folder_that_holds_the_run_is_refused(ring):
     before = {path: path.read_bytes() for path in ring.rglob("*") if path.is_file()}
     ended = forked(*RING, "--out", str(ring.parent), cwd=ring.parent)

@@ -237,7 +237,7 @@ def _print_claims(checked: Checked) -> None:
     from ganzoo.report import interval, number, plain
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("metric", overflow="fold")
+    table.add_column("metric", no_wrap=True)  # it is asked for by its name
     for name in ("card", "again", "fresh samples"):
         table.add_column(name, justify="right")
     table.add_column("", no_wrap=True)
@@ -275,7 +275,7 @@ def print_comparison(compared: Sequence[Comparison], name: str) -> None:
     from ganzoo.report import interval, plain
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("metric", overflow="fold")
+    table.add_column("metric", no_wrap=True)  # it is asked for by its name
     for column in ("published", "trained again", "difference"):
         table.add_column(column, justify="right")
     table.add_column("")

@@ -157,7 +157,7 @@ class Eager(Steps):
             slots: dict[int, dict[str, Any]] = {}
             for key, value in under(tensors, f"optimizer.{name}.").items():
                 index, _, slot = key.partition(".")
-                slots.setdefault(int(index), {})[slot] = unkept(value)
+                slots.setdefault(int(index), {})[slot] = _like(self._parameters[name][int(index)], unkept(value))
             optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
         self._restarted()
         self.stream.load(tensors["rng.noise"])
@@ -170,6 +170,13 @@ def _laid_out(network: nn.Module) -> nn.Module:
     """Convolutions are faster where the channels of a pixel lie together."""
     images = any(parameter.ndim == 4 for parameter in network.parameters())
     return network.to(memory_format=torch.channels_last) if images else network  # pyright: ignore[reportCallIssue]
+
+
+def _like(parameter: Tensor, value: Any) -> Any:
+    """An optimizer's state laid out as its parameter: fused optimizers walk through both in the order of memory."""
+    if not isinstance(value, Tensor) or not value.ndim or value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def observations(turn: Turn, round: Round) -> dict[str, Tensor]:

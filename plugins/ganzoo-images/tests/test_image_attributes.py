@@ -141,7 +141,7 @@ def test_what_cannot_be_a_table_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"attributes.csv is not there"):
         build(source=source, label_file=file)
     for content, said in (
-        (b"", "cannot be read as a CSV file"),
+        (b"", r"cannot be read as a CSV file \(it is empty\)"),
         (b"\xff\xfe\0", "cannot be read"),
         (b"a\n", "one col"),
     ):

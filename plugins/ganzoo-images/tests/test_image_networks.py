@@ -17,6 +17,7 @@ from ganzoo.inference import folded
 from ganzoo.layers import ConvPool2d, NoiseToMap, SpectralNorm, UpsampleConv2d
 from ganzoo.plugins import registry
 from ganzoo.recipe import create_recipe
+from ganzoo.testing import check_engines
 
 OWN = "ganzoo-images"
 GENERATORS = [e.name for e in registry().all("generator") if e.distribution == OWN]
@@ -194,6 +195,12 @@ def test_a_few_steps_train(name, overrides, tmp_path):
     norms = [b for key, b in after.named_buffers() if key.endswith("running_mean")]
     assert norms
     assert all(b.any() for b in norms)
+
+
+@pytest.mark.parametrize("name", ["dcgan.digits", "sngan-resnet.digits", "r3gan-resnet.shapes", "stylegan2.shapes"])
+def test_a_run_goes_on_bit_by_bit_after_a_stop(name):
+    recipe = create_recipe(name, {"generator.width": 8, "discriminator.width": 8, "batch_size": 4})
+    check_engines(recipe)
 
 
 def test_a_stack_of_seeds_trains_as_each_alone():

@@ -43,6 +43,7 @@ class TranslationMetric(Metric):
     """A metric of what a generator makes of samples."""
 
     samples: int = 1_000
+    sampled: ClassVar[bool] = False
 
     def applies(self, evidence: Evidence) -> bool:
         return evidence.translate is not None and evidence.real.label is not None

@@ -29,9 +29,10 @@ def _labelled(classes: int, what: str) -> int:
 
 def _image(shape: tuple[int, ...], vectors: str = POINTS) -> tuple[int, int, int]:
     if len(shape) != 3 or shape[1] % 4 or shape[2] % 4 or shape[1:] == (4, 4):  # a pixel alone has no variance
+        cure = "Take another dataset.size" if len(shape) == 3 else f"For vectors there are {vectors}"
         raise IncompatibleError(
             "it is for images (channels, height, width) whose sides are multiples of 4, and larger than 4 × 4; a "
-            f"sample is {tuple(shape)}. For vectors there are {vectors}"
+            f"sample is {tuple(shape)}. {cure}"
         )
     return shape[0], shape[1], shape[2]
 

@@ -12,6 +12,7 @@ from ganzoo.engine.functional import Functional
 from ganzoo.errors import IncompatibleError, OptionError
 from ganzoo.game import Round
 from ganzoo.recipe import create_recipe
+from ganzoo.testing import check_engines
 from ganzoo_stargan.networks import (
     CycleDiscriminator,
     CycleGenerator,
@@ -219,6 +220,22 @@ def test_the_game_of_two_generators_is_that_of_the_paper():
     schedule = plain.players["discriminator"].schedule.build()
     assert [schedule(step, 100) for step in (0, 50, 75)] == [1.0, 1.0, 0.5]
     assert [w.term.name for w in plain.turns[0].losses] == ["fool", "cycle"]
+
+
+TINY = {"generator.width": 4, "generator.blocks": 1, "discriminator.width": 4, "batch_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("stargan.digits", {**TINY, "identity": 1.0}),
+        ("stargan.digits", {**TINY, "generator.attention": True, "precision": "bfloat16"}),
+        ("stargan.ring", {"batch_size": 16}),
+        ("cyclegan.two-moons", {"batch_size": 16}),
+    ],
+)
+def test_it_is_the_same_training_however_it_is_carried_out_and_wherever_it_stops(name, options):
+    check_engines(create_recipe(name, options))
 
 
 def test_what_does_not_fit_is_refused_with_the_reason():

@@ -56,9 +56,12 @@ class Listed(Source):
         """The columns that count, and by the file's name what stands there."""
         try:
             with self.table.open(newline="", encoding="utf-8-sig") as file:
-                head, *lines = ([cell.strip() for cell in line] for line in csv.reader(file))
+                rows = [[cell.strip() for cell in line] for line in csv.reader(file)]
+            if not rows:
+                raise ValueError("it is empty")
         except (OSError, ValueError, csv.Error) as error:
             raise DataError(f"{self.table} cannot be read as a CSV file ({error}); give one with a head") from error
+        head, *lines = rows
         if "" in head[1:]:
             raise DataError(f"{self.table}: column {head.index('', 1) + 1} of the first line has no name")
         if twice := next((name for name in head[1:] if head.count(name) > 1), None):
