@@ -15,7 +15,18 @@ import ganzoo
 from ganzoo import Batch, Evidence, Generator, Metric, Score, Translator, pictures, sides
 from ganzoo.dataset import Dataset, Description, PartName
 from ganzoo.errors import DataError, IncompatibleError, OptionError
-from ganzoo.evaluate import asked, evaluate, floor, metrics, origin, sample, translate, translations, validation
+from ganzoo.evaluate import (
+    _by_label,
+    asked,
+    evaluate,
+    floor,
+    metrics,
+    origin,
+    sample,
+    translate,
+    translations,
+    validation,
+)
 from ganzoo.inference import folded
 from ganzoo.model import Model
 from ganzoo.seeds import derive
@@ -78,10 +89,32 @@ def test_what_is_copied_is_as_near_to_the_data_as_other_real_samples_are_and_no_
     assert {"energy-distance", "sliced-wasserstein"} <= set(copied)
     for name in copied.keys() & floored.keys() - {"label-accuracy:reference", "nll"}:
         assert copied[name].value == floored[name].value, name
+
+
+def test_snapshots_are_compared_by_whether_they_make_what_was_asked_for():
     wanted = metrics(["energy-distance"])["energy-distance"]
-    one, other = RING.some("validation", wanted.samples).x.chunk(2)
-    by_hand = wanted(Evidence(RING, Batch(one), Batch(other), seed=derive(0, "metric"))).value
-    assert validation(Copied(), RING, 0) == by_hand
+    start = RING.some("validation", wanted.samples)
+    one, other = start.take(slice(1_250)), start.take(slice(1_250, None))
+    for generator in (Copied(), Turned()):
+        made = sample(generator, 1_250, derive(0, "validation"), None, one)
+        assert made.label is not None
+        assert other.label is not None
+        by_hand = [
+            wanted(Evidence(RING, Batch(made.x[made.label == c]), Batch(other.x[other.label == c]))).value
+            for c in range(8)
+        ]
+        assert validation(generator, RING, 0) == pytest.approx(sum(by_hand) / 8)
+    assert validation(Copied(), RING, 0) > 1  # its sources, whatever was asked for
+
+
+def test_of_several_labels_those_that_have_each_are_compared():
+    x = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
+    label = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1]])
+    pairs = list(_by_label(Batch(x, label), Batch(10 * x, label)))
+    assert [(one.x.flatten().tolist(), other.x.flatten().tolist()) for one, other in pairs] == [
+        ([0, 1], [0, 10]),
+        ([1, 2, 3], [10, 20, 30]),
+    ]
 
 
 def test_it_starts_from_the_samples_of_a_part():

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ganzoo.dataset import Dataset, Modes, TractableDataset
 from ganzoo.distances import mean_distance, sliced_wasserstein
+from ganzoo.errors import DataError
 from ganzoo.metric import Evidence, Metric, Score
 
 MOST_BINS: Final = 1_000_000
@@ -219,6 +220,8 @@ class EnergyDistance(Metric):
 
     def __call__(self, evidence: Evidence) -> Score:
         x, y = (b.x[: self.samples].flatten(1).double() for b in (evidence.real, evidence.fake))
+        if min(len(x), len(y)) < 2:
+            raise DataError(f"pairs are of two samples at least, and here are {len(x)} real and {len(y)} generated")
         within = sum(mean_distance(a, a) * len(a) / (len(a) - 1) for a in (x, y))
         return Score(2 * mean_distance(x, y) - within, f"{len(x):,} real, {len(y):,} generated, unbiased")
 
