@@ -43,7 +43,7 @@ def decoded(content: bytes, where: str) -> Image.Image:
         raise DataError(f"{where}: {error} Make it smaller, or leave it out") from error
     except Exception as error:  # decoders raise whatever they stumble over
         why = "of no known kind" if isinstance(error, UnidentifiedImageError) else error
-        raise DataError(f"{where} cannot be read as an image ({why}); give another, or take it away") from error
+        raise DataError(f"{where} cannot be read as an image ({why}); replace it, or take it away") from error
 
 
 def opaque(image: Image.Image) -> Image.Image:
