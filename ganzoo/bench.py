@@ -29,7 +29,7 @@ from ganzoo.engine import AUTO
 from ganzoo.errors import ExportError, ModelError, OptionError, UnknownNameError, suggest
 from ganzoo.executor import Executor, Job, Result
 from ganzoo.files import copy_file, finite, write_json
-from ganzoo.folder import DEFINITION, definition_in, difference, locked
+from ganzoo.folder import DEFINITION, definition_in, difference, held_in, locked
 from ganzoo.origin import CONFIG, CRITIC, METRICS, SAMPLES, WEIGHTS
 from ganzoo.part import Part, to_json
 from ganzoo.plugins import registry
@@ -111,8 +111,8 @@ def _budget(suite: SuiteEntry, name: str) -> dict[str, Any]:
 def jobs(todo: Plan, folder: Path, device: str, engine: str = AUTO) -> list[Job]:
     """One job a run, the first seeds of all recipes first; `OptionError` where the folder holds other definitions."""
     for recipe in todo.recipes:
-        held = folder / "runs" / recipe.name / f"seed-{todo.each_seed[0]}" / DEFINITION
-        if held.exists() and (old := definition_in(held))["digest"] != recipe.digest:
+        old = held_in(folder / "runs" / recipe.name / f"seed-{todo.each_seed[0]}")
+        if old is not None and old["digest"] != recipe.digest:
             raise OptionError(
                 f"{folder} holds {recipe.name} with another definition ({difference(old['recipe'], recipe.record())}). "
                 "Choose another folder with --out"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from statistics import fmean
 from typing import Final, NamedTuple, cast, final
 
 import torch
@@ -42,9 +41,28 @@ def sample(generator: Generator, n: int, seed: int, label: Tensor | None = None,
 
 
 def drawn(generator: Generator, dataset: Dataset, n: int, seed: int, start: Batch | None) -> Batch:
-    """``n`` samples as they are measured: with labels as often as the train part has them; what starts from samples
-    says itself what it asks of them, as in training."""
-    return sample(generator, n, seed, labels(dataset, n, seed) if start is None else None, start)
+    """``n`` samples as they are measured, labels as often as the train part has them.
+
+    What starts from samples says itself what it asks of them, as in training. Where that is not the labels of the data
+    in another order, as many samples are kept as have these labels as often: fewer than ``n``.
+    """
+    if start is None:
+        return sample(generator, n, seed, labels(dataset, n, seed))
+    made, label = sample(generator, n, seed, None, start), dataset.stored("train").label
+    if type(cast(Translator, generator)).wants is Translator.wants or made.label is None or label is None:
+        return made
+    return made.take(_as_often(made.label, label))
+
+
+def _as_often(label: Tensor, wanted: Tensor) -> Tensor:
+    """The most rows of ``label (n,)`` in which each comes as often as in ``wanted``; all where one never comes."""
+    classes = 1 + int(torch.cat([label, wanted]).max())
+    have, share = label.bincount(minlength=classes), wanted.bincount(minlength=classes) / len(wanted)
+    most = (have / share)[share > 0].min()
+    if not most:
+        return torch.arange(len(label))
+    rows = [(label == c).nonzero().flatten()[: int((most * share[c]).round())] for c in range(classes)]
+    return torch.cat(rows).sort().values
 
 
 @torch.no_grad()
@@ -122,9 +140,10 @@ def evaluate(
 ) -> dict[str, Score]:
     """Every metric that applies, or the ``chosen`` ones, on the held-out part.
 
-    A generator that reads labels gets them as often as the train part has them, and is judged by its samples alone:
-    what it can say is the density under a label, not ``p_G``. One that starts from samples gets those of the validation
-    part, as `floor` does: beside the very samples that they were made of, copies would be nearer than real data are.
+    A generator that reads labels gets them as often as the train part has them, see `drawn`, and is judged by its
+    samples alone: what it can say is the density under a label, not ``p_G``. One that starts from samples gets those of
+    the validation part, as `floor` does: beside the very samples that they were made of, copies would be nearer than
+    real data are.
     """
     seed, scores = derive(seed, "evaluation"), dict[str, Score]()
     chosen, real = metrics() if chosen is None else chosen, dataset.part("held-out")
@@ -267,16 +286,20 @@ def validation(generator: Generator, dataset: Dataset, seed: int) -> float:
         n = max(1, len(real.x) // 2)
         start, real = real.take(slice(n)), real.take(slice(n, None))
     made = drawn(generator, dataset, n, seed, start)
-    pairs = [(made, real)] if start is None else _by_label(made, real)
+    pairs = [(made, real)] if start is None else list(_by_label(made, real))
+    sizes = [min(len(side.x) for side in pair) for pair in pairs]
     scores = [measure(chosen, dataset, *pair)[SELECTION].value for pair in pairs]
-    return fmean(scores) if scores else math.nan
+    return sum(n * score for n, score in zip(sizes, scores, strict=True)) / sum(sizes) if scores else math.nan
 
 
 def _by_label(made: Batch, real: Batch) -> Iterator[tuple[Batch, Batch]]:
-    """Both of each label, or where samples can have several of each that some have; not of one that hardly any have."""
-    labels = [cast(Tensor, side.label) for side in (made, real)]
-    several = labels[0].ndim > 1
-    for label in range(labels[0].shape[1] if several else int(torch.cat(labels).max()) + 1):
-        one, other = ((each[:, label] == 1 if several else each == label).nonzero().flatten() for each in labels)
-        if min(len(one), len(other)) > 1:
-            yield made.take(one), real.take(other)
+    """Both of each label, or where samples can have several, with and without each; not of one that hardly any have."""
+    if made.label is None or real.label is None:
+        yield made, real
+        return
+    mine_by, theirs_by = (label.unsqueeze(1).flatten(1) for label in (made.label, real.label))
+    for mine, theirs in zip(mine_by.unbind(1), theirs_by.unbind(1), strict=True):
+        for value in theirs.unique():
+            one, other = (mine == value).nonzero().flatten(), (theirs == value).nonzero().flatten()
+            if min(len(one), len(other)) > 1:
+                yield made.take(one), real.take(other)

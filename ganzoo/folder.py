@@ -39,8 +39,7 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
 def claim(folder: Path, recipe: Recipe, seed: int, *, resume: bool) -> None:
     """Write down what is trained here, or see that it is what was: `OptionError` says what differs."""
     path = folder / DEFINITION
-    if path.exists() and any((folder / name).exists() for name in BEGUN):
-        held = definition_in(path)
+    if (held := held_in(folder)) is not None:
         if (held["seed"], held["digest"]) != (seed, recipe.digest):
             raise OptionError(
                 f"{folder} holds another run: {held['recipe'].get('name')}, seed {held['seed']}, definition "
@@ -52,6 +51,12 @@ def claim(folder: Path, recipe: Recipe, seed: int, *, resume: bool) -> None:
     for leftover in folder.rglob(".*.tmp"):
         leftover.unlink(missing_ok=True)
     write_json(path, {"seed": seed, "digest": recipe.digest, "recipe": recipe.record()})
+
+
+def held_in(folder: Path) -> dict[str, Any] | None:
+    """The definition of the run in a folder, as `definition_in` reads it; none where none has begun."""
+    begun = any((folder / name).exists() for name in BEGUN)
+    return definition_in(folder / DEFINITION) if begun and (folder / DEFINITION).exists() else None
 
 
 def definition_in(path: Path) -> dict[str, Any]:

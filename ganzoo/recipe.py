@@ -350,7 +350,7 @@ def _fit(network: Part, fitted: Mapping[str, Any]) -> Part:
         if option.fit and option.default not in (None, ...) and network.options[option.name] is None:
             raise IncompatibleError(
                 f"{network.name} is to have as many {option.fit} as the data, which have none; take data that have "
-                f"some (of images, a folder for each label or a label_file says them), or another {network.kind}"
+                f"some (images get them from a folder for each label, or from a label_file), or another {network.kind}"
             )
     return network
 

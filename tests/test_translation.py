@@ -16,6 +16,7 @@ from ganzoo import Batch, Evidence, Generator, Metric, Score, Translator, pictur
 from ganzoo.dataset import Dataset, Description, PartName
 from ganzoo.errors import DataError, IncompatibleError, OptionError
 from ganzoo.evaluate import (
+    _as_often,
     _by_label,
     asked,
     evaluate,
@@ -99,21 +100,23 @@ def test_snapshots_are_compared_by_whether_they_make_what_was_asked_for():
         made = sample(generator, 1_250, derive(0, "validation"), None, one)
         assert made.label is not None
         assert other.label is not None
-        by_hand = [
-            wanted(Evidence(RING, Batch(made.x[made.label == c]), Batch(other.x[other.label == c]))).value
-            for c in range(8)
-        ]
-        assert validation(generator, RING, 0) == pytest.approx(sum(by_hand) / 8)
+        by_hand, total = 0.0, 0
+        for c in range(8):
+            mine, theirs = Batch(made.x[made.label == c]), Batch(other.x[other.label == c])
+            n = min(len(mine.x), len(theirs.x))
+            by_hand, total = by_hand + n * wanted(Evidence(RING, mine, theirs)).value, total + n
+        assert validation(generator, RING, 0) == pytest.approx(by_hand / total)
     assert validation(Copied(), RING, 0) > 1  # its sources, whatever was asked for
 
 
-def test_of_several_labels_those_that_have_each_are_compared():
-    x = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
-    label = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1]])
+def test_of_several_labels_samples_are_compared_with_and_without_each():
+    x = torch.arange(5.0)[:, None]
+    label = torch.tensor([[1, 0], [1, 0], [0, 0], [0, 0], [0, 1]])
     pairs = list(_by_label(Batch(x, label), Batch(10 * x, label)))
     assert [(one.x.flatten().tolist(), other.x.flatten().tolist()) for one, other in pairs] == [
+        ([2, 3, 4], [20, 30, 40]),  # without the first, and with it
         ([0, 1], [0, 10]),
-        ([1, 2, 3], [10, 20, 30]),
+        ([0, 1, 2, 3], [0, 10, 20, 30]),  # without the second, which hardly any have
     ]
 
 
@@ -193,10 +196,20 @@ def test_it_is_measured_on_what_it_was_trained_to_make():
     assert torch.equal(Next().source(500, rng(), start)[1], (start.label + 1) % 8)  # pyright: ignore[reportArgumentType]
     evaluate(Next(), RING, 0, {"seen": seen})
     fake = seen.evidence[0].fake
-    own = RING.some("validation", len(fake.x)).label
-    assert own is not None
     assert fake.label is not None
-    assert torch.equal(fake.label, (own + 1) % 8)
+    made = (Turned()(start.x, (start.label + 1) % 8)).tolist()  # of a source, the label after its own
+    assert sum(x in made for x in fake.x.tolist()) > 400
+    wanted = RING.part("train").label.bincount() / 100_000  # pyright: ignore[reportOptionalMemberAccess]
+    assert torch.allclose(fake.label.bincount() / len(fake.x), wanted, atol=2 / len(fake.x))
+
+
+def test_labels_come_as_often_as_in_the_data_whatever_is_asked_for():
+    label, wanted = torch.tensor([0] * 90 + [1] * 10), torch.tensor([0] * 10 + [1] * 90)
+    rows = _as_often(label, wanted)
+    assert label[rows].bincount().tolist() == [1, 10]
+    assert torch.equal(rows, rows.sort().values)
+    assert len(_as_often(label, label)) == 100
+    assert len(_as_often(torch.zeros(5, dtype=torch.long), wanted)) == 5
 
 
 def test_metrics_of_other_generators_see_none():

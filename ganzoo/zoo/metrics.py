@@ -194,6 +194,7 @@ class NLL(Metric):
     """``−E log p_G(x)`` over held-out samples, in nats per sample, for x in the dataset's unit."""
 
     unit: ClassVar[str] = "nats"
+    sampled: ClassVar[bool] = False
 
     def applies(self, evidence: Evidence) -> bool:
         return evidence.log_prob is not None

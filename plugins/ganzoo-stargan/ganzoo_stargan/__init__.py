@@ -214,7 +214,7 @@ def ganzoo_suites() -> list[SuiteEntry]:
         SuiteEntry("translation", summary="points in the plane, a minute or two a run", recipes=points, seeds=3),
         SuiteEntry(
             "nouns",
-            summary="six glasses by narrow networks, an hour a run on a core",
+            summary="six glasses by narrow networks, half an hour to an hour a run on a core",
             recipes=("stargan.nouns",),
             seeds=3,
             overrides={"*": small},

@@ -169,7 +169,7 @@ class _ByLabel(nn.ModuleList):
     chance and shapes must not be; so the time is that of so many networks."""
 
     def forward(self, x: Tensor, c: Tensor | None) -> Tensor:
-        label = read(c, len(self))
+        label = _single(read(c, len(self)))
         label = label[(...,) + (None,) * (x.ndim - 1)]
         made = [network(x) for network in self]
         chosen = made[0]
@@ -179,12 +179,17 @@ class _ByLabel(nn.ModuleList):
 
     def others(self, own: Tensor, rng: torch.Generator) -> Tensor:
         """For each label ``(n,)`` one that it is not, every other one as often: no network is for its own label."""
-        if own.ndim > 1:
-            raise IncompatibleError(
-                "cyclegan has a network for each label, and samples of these data have several at once; the method "
-                "stargan takes such data"
-            )
-        return (own + torch.randint(1, len(self), own.shape, generator=rng, device=rng.device)) % len(self)
+        others = torch.randint(1, len(self), own.shape, generator=rng, device=rng.device)
+        return (_single(own) + others) % len(self)
+
+
+def _single(label: Tensor) -> Tensor:
+    if label.ndim > 1:
+        raise IncompatibleError(
+            "cyclegan has a network for each label, and samples of these data have several at once; the method stargan "
+            "takes such data"
+        )
+    return label
 
 
 @final
