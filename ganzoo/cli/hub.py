@@ -234,21 +234,25 @@ def _print_claims(checked: Checked) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from ganzoo.progress import WIDE
     from ganzoo.report import interval, number, plain
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("metric", no_wrap=True)  # it is asked for by its name
-    for name in ("card", "again", "fresh samples"):
-        table.add_column(name, justify="right")
+    for name in ("card", "again"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("fresh samples", justify="right")
     table.add_column("", no_wrap=True)
-    table.add_column("card, all seeds", justify="right")
+    console = Console(soft_wrap=True, highlight=False)
+    wide = console.width >= WIDE  # else there is no room for what the card says of other seeds
+    if wide:
+        table.add_column("card, all seeds", justify="right", no_wrap=True)
     for claim in checked.claims:
         fresh = "" if claim.low is None or claim.high is None else f"{number(claim.low, 3)} … {number(claim.high, 3)}"
         mean, half = claim.over_seeds
         over = "" if mean is None else interval(mean, half)
-        cells = [plain(claim.metric), number(claim.said), number(claim.again), fresh, claim.verdict, over]
+        cells = [plain(claim.metric), number(claim.said), number(claim.again), fresh, claim.verdict, *[over] * wide]
         table.add_row(*(Text(cell, style="" if claim.good else "red") for cell in cells))
-    console = Console(soft_wrap=True, highlight=False)
     console.print(f"{checked.model}, seed {checked.seed}, last step\n", style="bold", markup=False)
     console.print(table)
     for line in checked.contradictions:
