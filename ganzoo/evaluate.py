@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Final, NamedTuple, cast, final
+from typing import Final, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -43,15 +43,17 @@ def sample(generator: Generator, n: int, seed: int, label: Tensor | None = None,
 def drawn(generator: Generator, dataset: Dataset, n: int, seed: int, start: Batch | None) -> Batch:
     """``n`` samples as they are measured, labels as often as the train part has them.
 
-    What starts from samples says itself what it asks of them, as in training. Where that is not the labels of the data
-    in another order, as many samples are kept as have these labels as often: fewer than ``n``.
+    What starts from samples says itself what it asks of them, as in training. Where that is not their own labels in
+    another order, as many samples are kept as have the labels of the data as often: fewer than ``n``. Of several labels
+    at once all are kept.
     """
     if start is None:
         return sample(generator, n, seed, labels(dataset, n, seed))
-    made, label = sample(generator, n, seed, None, start), dataset.stored("train").label
-    if type(cast(Translator, generator)).wants is Translator.wants or made.label is None or label is None:
+    made, own, wanted = sample(generator, n, seed, None, start), start.label, dataset.stored("train").label
+    if made.label is None or own is None or wanted is None or own.ndim > 1:
         return made
-    return made.take(_as_often(made.label, label))
+    reordered = torch.equal(made.label.sort().values, own.sort().values)
+    return made if reordered else made.take(_as_often(made.label, wanted))
 
 
 def _as_often(label: Tensor, wanted: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from ganzoo.evaluate import (
     _as_often,
     _by_label,
     asked,
+    drawn,
     evaluate,
     floor,
     metrics,
@@ -201,6 +202,24 @@ def test_it_is_measured_on_what_it_was_trained_to_make():
     assert sum(x in made for x in fake.x.tolist()) > 400
     wanted = RING.part("train").label.bincount() / 100_000  # pyright: ignore[reportOptionalMemberAccess]
     assert torch.allclose(fake.label.bincount() / len(fake.x), wanted, atol=2 / len(fake.x))
+
+
+def test_of_several_labels_all_that_was_made_is_measured():
+    class Attributes(Dataset):
+        shape, classes, several = (2,), 8, True
+
+        def part(self, name: PartName) -> Batch:
+            x, label = RING.part(name)
+            assert label is not None
+            return Batch(x, torch.nn.functional.one_hot(label, 8))
+
+    class Flipped(Copied):
+        def wants(self, own: Tensor, rng: torch.Generator) -> Tensor:
+            return 1 - own
+
+    data = Attributes()
+    made = drawn(Flipped(), data, 500, 0, data.some("validation", 500))
+    assert torch.equal(made.x, RING.some("validation", 500).x)
 
 
 def test_labels_come_as_often_as_in_the_data_whatever_is_asked_for():

@@ -66,18 +66,20 @@ def check_engines(recipe: Recipe, *, steps: int = 3, compile: bool = False) -> s
 
 def _check_stop(recipe: Recipe, train: Batch, name: str, steps: int) -> None:
     with attempt(f"{name}: a run from the middle"):
-        whole, half, states = Eager(recipe, train, SEEDS[0], CPU), b"", (random.getstate(), np.random.get_state())
-        for step in range(steps):
-            if step == steps // 2:  # as in a file, which knows of no layout in memory
-                states = random.getstate(), np.random.get_state()  # which a run keeps beside its engine's
-                half = safetensors.torch.save({k: v.contiguous() for k, v in whole.tensors(0, step).items()})
+        whole, half = Eager(recipe, train, SEEDS[0], CPU), steps // 2
+        for step in range(half):
+            whole.step(step)
+        # As in a file, which knows of no layout in memory; the other states a run keeps beside its engine's.
+        kept = safetensors.torch.save({k: v.contiguous() for k, v in whole.tensors(0, half).items()})
+        states = random.getstate(), np.random.get_state()
+        for step in range(half, steps):
             whole.step(step)
         wanted = whole.tensors(0, steps)
         again = Eager(recipe, train, SEEDS[0], CPU)
-        again.load(0, steps // 2, safetensors.torch.load(half))
+        again.load(0, half, safetensors.torch.load(kept))
         random.setstate(states[0])
         np.random.set_state(states[1])
-        for step in range(steps // 2, steps):
+        for step in range(half, steps):
             again.step(step)
     differ = [key for key, value in again.tensors(0, steps).items() if not same(value, wanted[key])]
     expect(not differ, f"{name}: after a stop in the middle there are other bits in {', '.join(differ[:3])}")

@@ -32,8 +32,7 @@ def stargan(
     maker = [
         Weighted(part("term", "fool", divergence=distance)),
         told["fake"],
-        Weighted(part("term", "cycle"), reconstruction),
-        *([Weighted(part("term", "identity"), identity)] if identity else []),
+        *_held(reconstruction, identity),
     ]
     return Method(
         players={
@@ -60,8 +59,7 @@ def cyclegan(reconstruction: float, identity: float, optimizer: Part, schedule: 
     squares = part("divergence", "least-squares", a=0.0, b=1.0, c=1.0)  # halves of squares, as its code has for D
     maker = [
         Weighted(part("term", "fool", divergence=squares), 2.0),
-        Weighted(part("term", "cycle"), reconstruction),
-        *([Weighted(part("term", "identity"), identity)] if identity else []),
+        *_held(reconstruction, identity),
     ]
     return Method(
         players={
@@ -74,3 +72,9 @@ def cyclegan(reconstruction: float, identity: float, optimizer: Part, schedule: 
         ema=0.0,
         evaluations=10,
     )
+
+
+def _held(reconstruction: float, identity: float) -> list[Weighted]:
+    """What holds a translation to its source."""
+    stays = [Weighted(part("term", "identity"), identity)] if identity else []
+    return [Weighted(part("term", "cycle"), reconstruction), *stays]

@@ -139,9 +139,12 @@ def test_a_cycle_asks_for_every_label_but_a_samples_own():
         assert sorted(shares.tolist()) == pytest.approx([0, 0.5, 0.5], abs=0.04)
     wanted = own.clone()
     assert generator.source(len(own), rng, Batch(x, own), wanted)[1] is wanted
-    for network in (generator, PointCycle((2,), classes=3)):
+    for network, x in (
+        (generator, torch.zeros(3, 2)),
+        (CycleDiscriminator((3, 24, 24), 4, classes=3), torch.zeros(3, 3, 24, 24)),
+    ):
         with pytest.raises(IncompatibleError, match="samples of these data have several at once"):
-            network(torch.zeros(3, 2), torch.ones(3, 3, dtype=torch.long))
+            network(x, torch.ones(3, 3, dtype=torch.long))
     with pytest.raises(IncompatibleError, match="samples of these data have several at once"):
         generator.source(2, rng, Batch(torch.zeros(2, 2), torch.ones(2, 3, dtype=torch.long)))
     with pytest.raises(IncompatibleError, match="the data have one"):
